@@ -1,0 +1,203 @@
+"""Every setting of the package, one dataclass per stage, and the presets. Defaults live here and nowhere else.
+
+Precedence: command line or ROS parameter, then configuration file, then preset, then the default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from subpx_ros.errors import ConfigError
+from subpx_ros.settings import Settings, merge, setting, unknown_name
+
+
+@dataclass(frozen=True)
+class FeatureConfig(Settings):
+    """Keypoint detection and description."""
+
+    detector: str = setting("xfeat", "Name in the table of subpx_ros.features.")
+    max_keypoints: int = setting(2048, "Best-scored keypoints kept per image.", minimum=16, maximum=16384)
+    detection_threshold: float = setting(
+        0.05, "Least detector score of a keypoint; the scale is the detector's own.", minimum=0.0, maximum=1.0
+    )
+
+
+@dataclass(frozen=True)
+class MatchingConfig(Settings):
+    """Matching of two views, and of the two images of a rectified stereo pair."""
+
+    matcher: str = setting("mutual_nn", "Name in the table of subpx_ros.matching.")
+    min_similarity: float = setting(
+        0.82, "mutual_nn: least cosine similarity of two descriptors.", minimum=-1.0, maximum=1.0
+    )
+    min_confidence: float = setting(0.1, "lightglue: least confidence of a match.", minimum=0.0, maximum=1.0)
+    max_row_difference_px: float = setting(
+        2.0, "stereo: largest difference of the rows of a left-right match.", unit="px", minimum=0.0, maximum=50.0
+    )
+    min_disparity_px: float = setting(
+        1.0, "stereo: least disparity of a match that gets a depth.", unit="px", minimum=0.01, maximum=100.0
+    )
+
+
+@dataclass(frozen=True)
+class RefinementConfig(Settings):
+    """Moving matched keypoints to sub-pixel positions."""
+
+    weights: str = setting("", "Path of a checkpoint; empty: the one that belongs to the detector.")
+
+
+@dataclass(frozen=True)
+class PoseConfig(Settings):
+    """Robust relative pose, polish and covariance."""
+
+    epipolar_threshold_px: float = setting(
+        1.0, "mono: largest Sampson distance of an inlier.", unit="px", minimum=0.05, maximum=20.0
+    )
+    reprojection_threshold_px: float = setting(
+        2.0, "stereo: largest reprojection error of an inlier.", unit="px", minimum=0.05, maximum=20.0
+    )
+    confidence: float = setting(
+        0.9999, "Probability with which RANSAC must have seen a sample without outliers.", minimum=0.5, maximum=0.999999
+    )
+    min_iterations: int = setting(200, "Least RANSAC iterations.", minimum=1, maximum=100000)
+    max_iterations: int = setting(5000, "Most RANSAC iterations.", minimum=1, maximum=1000000)
+    seed: int = setting(0, "Seed of RANSAC's sampling.", minimum=0, maximum=2**31 - 1)
+    min_matches: int = setting(12, "Fewer matches than this are not given to the solver.", minimum=5, maximum=10000)
+    min_inliers: int = setting(12, "A pose with fewer inliers is refused.", minimum=5, maximum=10000)
+    min_inlier_ratio: float = setting(
+        0.15, "A pose with a smaller share of inliers is refused.", minimum=0.0, maximum=1.0
+    )
+    min_parallax_px: float = setting(
+        0.5,
+        "mono: median motion of the inliers that a rotation alone leaves unexplained; below it the direction of "
+        "translation is not observable and the pose is called degenerate.",
+        unit="px",
+        minimum=0.0,
+        maximum=50.0,
+    )
+
+
+@dataclass(frozen=True)
+class OdometryConfig(Settings):
+    """How relative poses become odometry."""
+
+    keyframe_min_motion_px: float = setting(
+        2.0,
+        "The reference frame is kept while the median motion of the inliers stays below this, so that standing "
+        "still does not drift.",
+        unit="px",
+        minimum=0.0,
+        maximum=200.0,
+    )
+
+
+MODES = ("auto", "mono", "stereo")
+DEVICES = ("auto", "cpu", "cuda")
+REFINERS = ("auto", "none", "keypt2subpx")
+
+
+@dataclass(frozen=True)
+class Config(Settings):
+    """All that the odometry needs to know."""
+
+    preset: str = setting("auto", "Named set of settings; auto: xfeat on a CPU, aliked on a GPU.")
+    mode: str = setting("auto", "Cameras to use; auto: stereo where there is a right image.", choices=MODES)
+    refiner: str = setting(
+        "auto",
+        "Refiner of matched keypoints; auto: the best one whose weights are at hand for the detector.",
+        choices=REFINERS,
+    )
+    device: str = setting("auto", "Where the networks run; auto: the GPU where there is one.", choices=DEVICES)
+    threads: int = setting(0, "CPU threads of the networks; 0: as many as there are cores.", minimum=0, maximum=1024)
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    matching: MatchingConfig = field(default_factory=MatchingConfig)
+    refinement: RefinementConfig = field(default_factory=RefinementConfig)
+    pose: PoseConfig = field(default_factory=PoseConfig)
+    odometry: OdometryConfig = field(default_factory=OdometryConfig)
+
+
+@dataclass(frozen=True)
+class NodeConfig(Settings):
+    """What only the ROS node needs. Its parameters stand beside those of Config."""
+
+    autostart: bool = setting(True, "Configure and activate without waiting for a lifecycle manager.")
+    odom_frame: str = setting("odom", "Parent frame of odometry and of the transform.")
+    base_frame: str = setting("base_link", "Robot frame (x forward, y left, z up).")
+    publish_tf: bool = setting(True, "Broadcast odom_frame to base_frame on /tf.")
+    camera_in_base: str = setting(
+        "0 0 0 0 0 0",
+        "Pose of the left or only camera's body axes (x forward, y left, z up) in base_frame: x y z roll pitch yaw.",
+        unit="m, rad",
+    )
+    reliable: bool = setting(False, "Subscribe reliably and keep every message instead of sensor data QoS; for replay.")
+    keep_all: bool = setting(False, "Process every frame in order instead of the newest; for replay, never on a robot.")
+    image_transport: str = setting(
+        "raw",
+        "Form of the images: sensor_msgs/Image, or sensor_msgs/CompressedImage on the topic's name plus /compressed.",
+        choices=("raw", "compressed"),
+    )
+    sync_slop_s: float = setting(
+        0.0, "Largest stamp difference of left and right; 0: equal stamps.", unit="s", minimum=0.0, maximum=1.0
+    )
+    path_length: int = setting(10000, "Poses kept in the published path.", unit="poses", minimum=1, maximum=10**7)
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "xfeat": {"features": {"detector": "xfeat"}},
+    "aliked": {
+        "features": {"detector": "aliked-n16", "max_keypoints": 1024, "detection_threshold": 0.2},
+        "matching": {"matcher": "lightglue"},
+    },
+    "sift": {
+        "features": {"detector": "sift", "detection_threshold": 0.04},
+        "matching": {"min_similarity": 0.85},
+    },
+}
+
+
+def load_config(overrides: Mapping[str, Any] | None = None, file: Path | None = None) -> Config:
+    """The configuration that default, preset, file and overrides (nested, strongest last) make together.
+
+    Raises:
+        ConfigError: unknown preset or key, value out of range, or a file that is no YAML table.
+    """
+    from_file = read_yaml_table(file) if file else {}
+    overrides = overrides or {}
+    preset = overrides.get("preset", from_file.get("preset", "auto"))
+    if preset != "auto" and preset not in PRESETS:
+        raise ConfigError(unknown_name("preset", preset, ["auto", *PRESETS]))
+    if preset == "auto":
+        device = overrides.get("device", from_file.get("device", "auto"))
+        preset = _preset_for(device)
+    config = merge(Config(), PRESETS[preset])
+    config = merge(config, from_file)
+    config = merge(config, overrides)
+    return merge(config, {"preset": preset})
+
+
+def _preset_for(device: Any) -> str:
+    if device == "cpu":
+        return "xfeat"
+    import torch
+
+    return "aliked" if torch.cuda.is_available() else "xfeat"
+
+
+def read_yaml_table(path: Path) -> dict[str, Any]:
+    """A YAML file that holds one table, read without executing anything in it."""
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the configuration file {path}: {error}") from None
+    try:
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold a table of settings; got {type(content).__name__}")
+    return content

@@ -1,0 +1,64 @@
+"""Data sources: KITTI folders, rosbag2 recordings and the rendered street, all behind `Sequence`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from subpx_ros.config import MODES
+from subpx_ros.datasets.sequence import Sequence
+from subpx_ros.errors import ConfigError, DataError
+from subpx_ros.settings import unknown_name
+
+__all__ = ["Sequence", "open_sequence"]
+
+DEMO = "demo"
+SOURCES = f"a KITTI sequence folder (calib.txt, image_0/), a rosbag2 (folder, .mcap or .db3) or '{DEMO}'"
+_BAG_ENDINGS = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
+
+
+def open_sequence(source: str, mode: str = "auto", frames: tuple[int | None, int | None] | None = None) -> Sequence:
+    """The sequence that `source` names.
+
+    Args:
+        source: a KITTI sequence folder, a rosbag2 (folder, .mcap or .db3 file), or "demo" for the rendered street.
+        mode: "mono" drops the right camera, "stereo" asks for one, "auto" takes what is there.
+        frames: (A, B), the frames A <= index < B; None stands for the beginning or the end.
+
+    Raises:
+        DataError: the source is not there, is damaged, lacks the cameras of `mode` or the frames asked for.
+        ConfigError: an unknown mode.
+    """
+    if mode not in MODES:
+        raise ConfigError(unknown_name("mode", mode, list(MODES)))
+    sequence = _open(source, mode)
+    if mode == "stereo" and not sequence.rig.stereo:
+        raise DataError(f"mode stereo needs two cameras, and {source} has one: use --mode mono or auto")
+    return sequence if frames is None else sequence.window(*frames)
+
+
+def _open(source: str, mode: str) -> Sequence:
+    if source == DEMO:
+        from subpx_ros.datasets.street import StreetSequence
+
+        street: Sequence = StreetSequence()
+        return street.left_only() if mode == "mono" else street
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise DataError(f"a source must be {SOURCES}; '{source}' does not exist")
+    if _is_bag(path):
+        from subpx_ros.datasets.rosbag import BagSequence
+
+        return BagSequence(path, mode)
+    if path.is_dir() and ((path / "calib.txt").exists() or any(path.glob("image_?"))):
+        from subpx_ros.datasets.kitti import KittiSequence
+
+        return KittiSequence(path, mode)
+    found = "an empty folder" if path.is_dir() and not any(path.iterdir()) else "something else"
+    raise DataError(f"a source must be {SOURCES}; '{source}' is {found}")
+
+
+def _is_bag(path: Path) -> bool:
+    if path.is_dir():
+        names = [entry.name for entry in path.iterdir()]
+        return "metadata.yaml" in names or any(name.endswith(_BAG_ENDINGS) for name in names)
+    return path.name.endswith(_BAG_ENDINGS)

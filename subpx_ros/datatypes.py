@@ -1,0 +1,226 @@
+"""The records that travel through the pipeline, each with shape, dtype and unit per field.
+
+Conventions: integer pixel coordinates are pixel centres, x right, y down. `T_a_b` is a 4x4 float64 matrix that maps
+points of frame b into frame a. Camera frames are optical (z forward). Stamps are integer nanoseconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subpx_ros.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera without distortion. Focal lengths and principal point in pixels."""
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        values = np.array([self.fx, self.fy, self.cx, self.cy], dtype=float)
+        if not np.all(np.isfinite(values)) or self.fx <= 0 or self.fy <= 0:
+            raise DataError(
+                f"a camera needs finite intrinsics with fx, fy > 0; got fx={self.fx}, fy={self.fy}, "
+                f"cx={self.cx}, cy={self.cy}: check the calibration"
+            )
+        if self.width < 1 or self.height < 1:
+            raise DataError(f"a camera needs a positive image size; got {self.width}x{self.height}")
+
+    @property
+    def matrix(self) -> Array:
+        """K, (3, 3)."""
+        return np.array([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
+
+    def normalise(self, pixels: NDArray[np.floating]) -> Array:
+        """Pixels (N, 2) to normalised image coordinates (N, 2) on the plane z = 1."""
+        pixels = np.asarray(pixels, dtype=np.float64)
+        return (pixels - [self.cx, self.cy]) / [self.fx, self.fy]
+
+    def project(self, points: NDArray[np.floating]) -> Array:
+        """Points (N, 3) of the camera frame, metres, z > 0, to pixels (N, 2)."""
+        points = np.asarray(points, dtype=np.float64)
+        return points[:, :2] / points[:, 2:3] * [self.fx, self.fy] + [self.cx, self.cy]
+
+
+@dataclass(frozen=True)
+class Rig:
+    """One camera, or a rectified stereo pair: equal rows, the right camera at +baseline along the left one's x axis."""
+
+    left: Camera
+    right: Camera | None = None
+    baseline_m: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.right is None) != (self.baseline_m is None):
+            raise DataError("a stereo rig needs both a right camera and a baseline; got only one of them")
+        if self.right is None or self.baseline_m is None:
+            return
+        if not np.isfinite(self.baseline_m) or self.baseline_m <= 0:
+            raise DataError(
+                f"a stereo rig needs a positive baseline in metres; got {self.baseline_m}: "
+                "are left and right swapped? (P[0, 3] of the right camera is -fx * baseline)"
+            )
+        if (self.left.width, self.left.height) != (self.right.width, self.right.height):
+            raise DataError(
+                f"left and right cameras must have one image size; got {self.left.width}x{self.left.height} and "
+                f"{self.right.width}x{self.right.height}"
+            )
+
+    @property
+    def stereo(self) -> bool:
+        return self.right is not None
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the cameras saw at one instant."""
+
+    stamp_ns: int
+    image: NDArray[np.uint8]
+    """Left (or only) image: (H, W) uint8 grey, rectified."""
+    rig: Rig
+    right_image: NDArray[np.uint8] | None = None
+    """Right image: (H, W) uint8 grey, rectified; None for one camera."""
+
+    def __post_init__(self) -> None:
+        if self.rig.stereo != (self.right_image is not None):
+            raise DataError("a stereo rig needs a right image, and a single camera must not have one")
+        for name, image in (("left", self.image), ("right", self.right_image)):
+            if image is None:
+                continue
+            expected = (self.rig.left.height, self.rig.left.width)
+            if image.dtype != np.uint8 or image.shape != expected:
+                raise DataError(
+                    f"the {name} image must be grey uint8 of {expected[1]}x{expected[0]} as its calibration says; "
+                    f"got {image.dtype} with shape {image.shape}"
+                )
+
+
+@dataclass(frozen=True)
+class Features:
+    """Keypoints of one image with all that matching and refinement need. Tensors share one device."""
+
+    keypoints: torch.Tensor
+    """(N, 2) float32, pixels."""
+    scores: torch.Tensor
+    """(N,) float32, higher is better."""
+    descriptors: torch.Tensor
+    """(N, D) float32, unit length."""
+    image: torch.Tensor
+    """(H, W) float32 in [0, 1]."""
+    score_map: torch.Tensor | None = None
+    """(H, W) float32, the detector's dense score, where it has one."""
+
+    def __len__(self) -> int:
+        return int(self.keypoints.shape[0])
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Index pairs between two sets of features."""
+
+    indices0: torch.Tensor
+    """(M,) int64 into the first features."""
+    indices1: torch.Tensor
+    """(M,) int64 into the second features."""
+    scores: torch.Tensor
+    """(M,) float32 in [0, 1]: cosine similarity or the matcher's confidence."""
+
+    def __len__(self) -> int:
+        return int(self.indices0.shape[0])
+
+
+@dataclass(frozen=True)
+class RefinedMatches:
+    """Matched keypoints before and after refinement, all (M, 2) float64 pixels; scores (M,) float32."""
+
+    detected0: Array
+    detected1: Array
+    refined0: Array
+    refined1: Array
+    scores: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.refined0)
+
+
+class PoseStatus(Enum):
+    """Why a relative pose is there, or is not. The values equal the constants of msg/RelativePose.msg."""
+
+    OK = 0
+    NO_REFERENCE = 1
+    """The first frame, or the first after a reset: there is nothing to relate it to."""
+    FEW_MATCHES = 2
+    """Fewer matches than the solver or the configuration asks for."""
+    FEW_INLIERS = 3
+    """The solver found no pose that enough matches agree with."""
+    DEGENERATE = 4
+    """The matches do not determine the pose, for example a monocular pair without parallax."""
+
+
+@dataclass(frozen=True)
+class RelativePose:
+    """The current camera in the reference camera, or the reason why it is not known."""
+
+    status: PoseStatus
+    reason: str = ""
+    """One clause for people; empty when status is OK."""
+    T_reference_current: Array | None = None
+    """(4, 4); translation in metres, or of unit length when not metric. None unless status is OK."""
+    covariance: Array | None = None
+    """(6, 6), order (x, y, z, rotation about x, y, z), m^2 and rad^2: a small motion of the current camera expressed in
+    the reference camera's axes, as geometry_msgs/PoseWithCovariance means it. For a pose that is not metric the translation part lives on
+    the unit sphere (rank 2)."""
+    metric: bool = False
+    inliers: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    """(M,) which matches agree with the pose."""
+
+    @property
+    def ok(self) -> bool:
+        return self.status is PoseStatus.OK
+
+
+class TrackingState(Enum):
+    """The values equal the constants of msg/OdometryStatus.msg."""
+
+    INITIALISING = 0
+    TRACKING = 1
+    DEGRADED = 2
+    LOST = 3
+
+
+@dataclass(frozen=True)
+class OdometryResult:
+    """What one frame gave."""
+
+    stamp_ns: int
+    state: TrackingState
+    T_odom_camera: Array
+    """(4, 4): the camera in the odometry frame, which is the first camera's optical frame. When lost: the last good one."""
+    covariance: Array
+    """(6, 6) of T_odom_camera, same order as RelativePose.covariance, in the odometry frame's axes."""
+    relative_pose: RelativePose
+    reference_stamp_ns: int | None
+    """The frame that relative_pose refers to; None for the first."""
+    matches: RefinedMatches
+    """Reference (0) to current (1); empty when there is no reference."""
+    counts: dict[str, int]
+    """keypoints, stereo_matches, matches, inliers."""
+    stage_ms: dict[str, float]
+    """Milliseconds per stage, in the order they ran, and 'total'."""

@@ -1,0 +1,1 @@
+"""Trajectories against ground truth: files, metrics, run outputs and plots."""

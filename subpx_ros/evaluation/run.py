@@ -1,0 +1,176 @@
+"""The outputs of one odometry run: poses, trajectory, configuration, picture and summary."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import resource
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subpx_ros import __version__
+from subpx_ros.datatypes import TrackingState
+from subpx_ros.evaluation.accuracy import accuracy
+from subpx_ros.evaluation.metrics import path_length
+from subpx_ros.evaluation.trajectories import write_kitti, write_tum
+from subpx_ros.output import output_folder, write_text
+
+Array = NDArray[np.float64]
+
+_LIBRARIES = {
+    "numpy": ("numpy",),
+    "torch": ("torch",),
+    "opencv": ("opencv-python-headless", "opencv-python", "opencv-contrib-python"),
+    "kornia": ("kornia",),
+    "poselib": ("poselib",),
+    "rosbags": ("rosbags",),
+}
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run over N frames did, offline or through the node."""
+
+    source: str
+    preset: str
+    refiner: str
+    device: str
+    mode: str
+    """mono or stereo."""
+    config: Mapping[str, Any]
+    """All settings, nested plain values."""
+    stamps_ns: Sequence[int]
+    """(N,)"""
+    poses: Array
+    """(N, 4, 4) T_first_camera; for a lost frame the last good one."""
+    states: Sequence[TrackingState]
+    """(N,)"""
+    reasons: Sequence[str]
+    """(N,) why a frame's state is not TRACKING; empty where it is."""
+    stage_ms: Sequence[Mapping[str, float]]
+    """(N,) milliseconds per stage; a frame names only the stages that it ran."""
+    seconds: float
+    """Wall time of the whole run, reading of images included."""
+    metric: bool
+    """Whether poses are in metres; else their scale is arbitrary."""
+    truth: Array | None = None
+    """(N, 4, 4) T_first_camera, metres."""
+    peak_rss_mb: float | None = None
+    """Of the process that ran the odometry; None: this one."""
+    versions: Mapping[str, str] = field(default_factory=lambda: library_versions())
+
+    def __post_init__(self) -> None:
+        count = len(self.stamps_ns)
+        lengths = {name: len(getattr(self, name)) for name in ("poses", "states", "reasons", "stage_ms")}
+        if self.truth is not None:
+            lengths["truth"] = len(self.truth)
+        if count < 1 or any(length != count for length in lengths.values()):
+            raise ValueError(f"a run record needs one entry per frame, at least one; {count} stamps and {lengths}")
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of this package, Python and the libraries that results depend on; absent ones are left out."""
+    versions = {"subpx_ros": __version__, "python": platform.python_version()}
+    for name, distributions in _LIBRARIES.items():
+        for distribution in distributions:
+            try:
+                versions[name] = importlib.metadata.version(distribution)
+                break
+            except importlib.metadata.PackageNotFoundError:
+                continue
+    return versions
+
+
+def summarise(record: RunRecord) -> dict[str, Any]:
+    """The content of summary.json: finite plain values, None where a figure does not exist.
+
+    `frames`, `lost`, `degraded`, `reasons` {text: frames}, `seconds`, `fps`, `stage_ms` {name: {median, p95}},
+    `peak_rss_mb`, `source`, `mode`, `metric`, `device`, `preset`, `refiner`, `versions`; with truth also `path_m`
+    and the figures of `accuracy`.
+    """
+    frames = len(record.stamps_ns)
+    states = Counter(record.states)
+    summary: dict[str, Any] = {
+        "source": record.source,
+        "preset": record.preset,
+        "refiner": record.refiner,
+        "device": record.device,
+        "mode": record.mode,
+        "metric": record.metric,
+        "frames": frames,
+        "lost": states[TrackingState.LOST],
+        "degraded": states[TrackingState.DEGRADED],
+        "reasons": dict(Counter(reason for reason in record.reasons if reason).most_common()),
+        "seconds": record.seconds,
+        "fps": frames / record.seconds if record.seconds > 0 else None,
+        "stage_ms": _stage_statistics(record.stage_ms),
+        "peak_rss_mb": record.peak_rss_mb if record.peak_rss_mb is not None else peak_rss_mb(),
+        "versions": dict(record.versions),
+    }
+    if record.truth is not None:
+        summary["path_m"] = float(path_length(record.truth)[-1])
+        summary |= accuracy(record.poses, record.truth, align_scale=not record.metric)
+    return summary
+
+
+def write_run(record: RunRecord, out: Path) -> dict[str, Any]:
+    """Writes poses.txt, trajectory.tum, config.yaml, trajectory.png and, last, summary.json into the folder `out`.
+
+    An earlier run's summary.json is removed first: a folder that has one is complete.
+
+    Returns:
+        The summary.
+
+    Raises:
+        DataError: the folder cannot be written.
+    """
+    import yaml
+
+    from subpx_ros.evaluation.plots import plot_trajectory
+
+    output_folder(out)
+    (out / "summary.json").unlink(missing_ok=True)
+    summary = summarise(record)
+    write_kitti(out / "poses.txt", record.poses)
+    write_tum(out / "trajectory.tum", record.stamps_ns, record.poses)
+    write_text(out / "config.yaml", yaml.safe_dump(dict(record.config), sort_keys=False))
+    plot_trajectory(
+        out / "trajectory.png",
+        record.poses,
+        record.truth,
+        lost=np.array([state is TrackingState.LOST for state in record.states]),
+        drift=summary.get("drift"),
+        align_scale=not record.metric,
+        title=Path(record.source).name,
+    )
+    write_json(out / "summary.json", summary)
+    return summary
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Strict JSON: a NaN or infinity is a defect and raises ValueError."""
+    write_text(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
+
+
+def peak_rss_mb() -> float:
+    """Largest resident memory of this process so far, MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
+
+
+def _stage_statistics(stage_ms: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Median and 95th percentile per stage, over the frames that ran it, in the order of first appearance."""
+    times: dict[str, list[float]] = {}
+    for frame in stage_ms:
+        for name, milliseconds in frame.items():
+            times.setdefault(name, []).append(milliseconds)
+    return {
+        name: {"median": float(np.median(values)), "p95": float(np.percentile(values, 95))}
+        for name, values in times.items()
+    }

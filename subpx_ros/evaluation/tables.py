@@ -1,0 +1,63 @@
+"""Summaries as tables for people: percent, degrees and milliseconds, units in every header."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from subpx_ros.console import table
+
+
+def print_summary(summary: Mapping[str, Any]) -> None:
+    """The figures of `summarise`: the run, its stages and, where there is truth, its accuracy."""
+    rows = [
+        ("frames", f"{summary['frames']}"),
+        ("lost frames", f"{summary['lost']}"),
+        ("degraded frames", f"{summary['degraded']}"),
+        ("time (s)", _number(summary["seconds"], 1)),
+        ("frames per second (1/s)", _number(summary["fps"], 2)),
+        ("peak memory (MiB)", _number(summary["peak_rss_mb"], 0)),
+    ]
+    rows += [(f"reason: {reason} (frames)", f"{count}") for reason, count in summary["reasons"].items()]
+    what = f"{summary['source']}: {summary['mode']}, {summary['preset']}, {summary['refiner']}, {summary['device']}"
+    table(what, ("run", "value"), rows)
+    stages = [
+        (name, _number(times["median"], 1), _number(times["p95"], 1)) for name, times in summary["stage_ms"].items()
+    ]
+    if stages:
+        table("time per frame", ("stage", "median (ms)", "95 % (ms)"), stages)
+    if "per_frame" in summary:
+        print_accuracy(summary)
+
+
+def print_accuracy(figures: Mapping[str, Any]) -> None:
+    """The figures of `evaluate`, or of a summary with truth."""
+    drift = figures["drift"]
+    if drift is None:
+        table("drift", ("segments",), [("none: the path is too short, or the estimate does not move",)])
+    else:
+        title = "drift (scale aligned to the truth)" if drift["scale_aligned"] else "drift"
+        rows = [(f"{each['length_m']} m", f"{each['segments']}", *_drift_cells(each)) for each in drift["per_length"]]
+        total = sum(each["segments"] for each in drift["per_length"])
+        rows.append(("all", f"{total}", *_drift_cells(drift)))
+        table(title, ("segment length", "segments", "translation (%)", "rotation (deg/100 m)"), rows)
+    per_frame, relative = figures["per_frame"], figures["rpe"]
+    table(
+        "accuracy",
+        ("figure", "value"),
+        [
+            ("path length (m)", _number(figures["path_m"], 1)),
+            ("ATE, rms position error after alignment (m)", _number(figures["ate_m"], 3)),
+            ("RPE per frame, median translation (m)", _number(relative["t_m_median"], 4)),
+            ("RPE per frame, median rotation (deg)", _number(relative["r_deg_median"], 4)),
+            ("direction of translation per frame, median error (deg)", _number(per_frame["direction_deg_median"], 3)),
+        ],
+    )
+
+
+def _drift_cells(drift: Mapping[str, Any]) -> tuple[str, str]:
+    return _number(drift["t_percent"], 3), _number(drift["r_deg_per_100m"], 3)
+
+
+def _number(value: float | None, decimals: int) -> str:
+    return "-" if value is None else f"{value:.{decimals}f}"

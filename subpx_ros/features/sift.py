@@ -1,0 +1,54 @@
+"""SIFT (Lowe, IJCV 2004) by OpenCV, with the Hellinger kernel of RootSIFT (Arandjelovic and Zisserman, CVPR 2012)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import torch
+
+from subpx_ros.config import FeatureConfig
+from subpx_ros.datatypes import Features
+from subpx_ros.features.detector import Detector
+
+
+class SiftDetector(Detector):
+    """Sub-pixel keypoints of scale-space extrema, descriptors of 128 values. One keypoint per position."""
+
+    descriptor_size = 128
+
+    def __init__(self, config: FeatureConfig, device: torch.device, report: Callable[[str], None]) -> None:
+        super().__init__(config, device, report)
+        try:
+            self._sift = cv2.SIFT_create(
+                nfeatures=config.max_keypoints,
+                contrastThreshold=config.detection_threshold,
+                enable_precise_upscale=True,
+            )
+            self._bias = 0.0
+        except (TypeError, cv2.error):
+            # OpenCV before 4.8 doubles the image with a shift of a quarter pixel and cannot be told not to.
+            self._sift = cv2.SIFT_create(nfeatures=config.max_keypoints, contrastThreshold=config.detection_threshold)
+            self._bias = 0.25
+
+    def _detect(self, images: torch.Tensor) -> list[Features]:
+        return [self._detect_one(image) for image in images]
+
+    def _detect_one(self, image: torch.Tensor) -> Features:
+        grey = (image * 255.0).round().byte().cpu().numpy()
+        found, descriptors = self._sift.detectAndCompute(grey, None)
+        positions = np.array([keypoint.pt for keypoint in found], dtype=np.float32).reshape(-1, 2) - self._bias
+        scores = np.array([keypoint.response for keypoint in found], dtype=np.float32)
+        # A position with several orientations is found several times; one of them is enough for upright cameras
+        # and keeps matches unique.
+        _, first = np.unique(positions, axis=0, return_index=True)
+        first = first[np.argsort(-scores[first], kind="stable")][: self._config.max_keypoints]
+        root = np.sqrt(_l1_normalised(descriptors[first])) if len(first) else np.zeros((0, self.descriptor_size))
+        arrays = (positions[first], scores[first], root.astype(np.float32))
+        keypoints, strength, described = (torch.from_numpy(array).to(self._device) for array in arrays)
+        return Features(keypoints, strength, described, image)
+
+
+def _l1_normalised(descriptors: np.ndarray) -> np.ndarray:
+    return descriptors / np.maximum(descriptors.sum(axis=1, keepdims=True), 1e-12)

@@ -1,0 +1,70 @@
+"""XFeat (Potje et al., CVPR 2024): kornia's network with the published weights, on the image's own pixel grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch.nn.functional import grid_sample, normalize, pixel_shuffle, softmax
+
+from subpx_ros import weights
+from subpx_ros.config import FeatureConfig
+from subpx_ros.datatypes import Features
+from subpx_ros.features.detector import Detector, local_maxima, pad_to_multiple
+
+_CELL = 8
+_STRIDE = 32
+_NMS_RADIUS = 2
+
+
+class XFeatDetector(Detector):
+    """Keypoints at integer pixels, descriptors of 64 values sampled bicubically from the 1/8 map."""
+
+    descriptor_size = 64
+    keypt2subpx = "keypt2subpx-xfeat"
+
+    def __init__(self, config: FeatureConfig, device: torch.device, report: Callable[[str], None]) -> None:
+        from kornia.feature.xfeat import XFeatModel
+
+        super().__init__(config, device, report)
+        network = XFeatModel()
+        weights.load_into(network, weights.load_known("xfeat", report), "xfeat")
+        self._network = network.eval().to(device)
+
+    def _detect(self, images: torch.Tensor) -> list[Features]:
+        height, width = images.shape[-2:]
+        descriptors, logits, reliability = self._network(pad_to_multiple(images[:, None], _STRIDE))
+        # Channel 64 means "no keypoint"; the other 64 are the pixels of an 8x8 cell, row by row.
+        heat = pixel_shuffle(softmax(logits, dim=1)[:, : _CELL * _CELL], _CELL)[..., :height, :width]
+        mask = local_maxima(heat, _NMS_RADIUS, self._config.detection_threshold)
+        return [
+            self._select(image, *maps)
+            for image, *maps in zip(images, mask[:, 0], heat[:, 0], descriptors, reliability, strict=True)
+        ]
+
+    def _select(
+        self,
+        image: torch.Tensor,
+        mask: torch.Tensor,
+        heat: torch.Tensor,
+        descriptors: torch.Tensor,
+        reliability: torch.Tensor,
+    ) -> Features:
+        rows, columns = mask.nonzero(as_tuple=True)
+        keypoints = torch.stack([columns, rows], dim=1).float()
+        scores = heat[rows, columns] * _sample(reliability, keypoints, "bilinear")[:, 0]
+        scores, best = scores.topk(min(self._config.max_keypoints, len(scores)))
+        keypoints = keypoints[best]
+        return Features(keypoints, scores, normalize(_sample(descriptors, keypoints, "bicubic"), dim=1), image)
+
+
+def _sample(maps: torch.Tensor, keypoints: torch.Tensor, mode: str) -> torch.Tensor:
+    """Values (N, C) of 1/8-resolution maps (C, h, w) at keypoints (N, 2).
+
+    A keypoint at x is read at x / 8 - 1/2 in the map's pixel frame, half an image pixel off its centre: so the
+    published weights were trained.
+    """
+    height, width = maps.shape[-2:]
+    image_size = _CELL * torch.tensor([width, height], device=maps.device, dtype=torch.float32)
+    grid = 2.0 * keypoints / image_size - 1.0
+    return grid_sample(maps[None], grid[None, :, None], mode=mode, align_corners=False)[0, :, :, 0].T

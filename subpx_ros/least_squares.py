@@ -1,0 +1,90 @@
+"""A small robust Gauss-Newton for poses: few parameters, many independent residual blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from subpx_ros.datatypes import Array
+
+_State = TypeVar("_State")
+
+_CAUCHY_SCALE = 2.0
+"""In standard deviations: residuals beyond it lose influence."""
+_MEDIAN_OF_CHI = {1: 0.6745, 2: 1.1774, 3: 1.5382}
+"""Median length of a standard normal vector by its dimension."""
+_LARGEST_CONDITION = 1e14
+
+
+@dataclass(frozen=True)
+class Linearised:
+    """M residual blocks of d values at a state with p parameters."""
+
+    residuals: Array
+    """(M, d)."""
+    jacobian: Array
+    """(M, d, p) by a step of the parameters."""
+    information: Array
+    """(M, d, d) inverse covariance up to one common factor, which is estimated."""
+
+
+@dataclass(frozen=True)
+class Prior(Generic[_State]):
+    """What is known of the state beforehand."""
+
+    deviation: Callable[[_State], Array]
+    """State to its distance (p,) from the expected one; its derivative by a step is taken to be the identity."""
+    information: Array
+    """(p, p) inverse covariance; zero for parameters of which nothing is known."""
+
+
+def minimise(
+    linearise: Callable[[_State], Linearised],
+    retract: Callable[[_State, Array], _State],
+    state: _State,
+    prior: Prior[_State] | None = None,
+    iterations: int = 10,
+    tolerance: float = 1e-9,
+) -> tuple[_State, Array] | None:
+    """Iteratively re-weighted Gauss-Newton with a Cauchy loss.
+
+    Args:
+        linearise: the residuals at a state.
+        retract: state and step (p,) to the next state.
+        state: where to start; it must already be near the minimum.
+        prior: knowledge beside the residuals.
+        iterations: at most so many steps.
+        tolerance: stop when no parameter moves further than this.
+
+    Returns:
+        The final state and the covariance (p, p) of its parameters, with the residuals' own spread as their noise;
+        None where the residuals do not determine the state.
+    """
+    normal = np.zeros((0, 0))
+    for _ in range(iterations):
+        at = linearise(state)
+        squared = np.einsum("mi,mij,mj->m", at.residuals, at.information, at.residuals)
+        variance = _robust_variance(squared, at.residuals.shape[1])
+        weights = 1.0 / (variance + squared / _CAUCHY_SCALE**2)
+        weighted = weights[:, None, None] * (at.information @ at.jacobian)
+        normal = np.einsum("mip,miq->pq", at.jacobian, weighted)
+        gradient = np.einsum("mip,mi->p", weighted, at.residuals)
+        if prior is not None:
+            normal = normal + prior.information
+            gradient = gradient + prior.information @ prior.deviation(state)
+        if not np.all(np.isfinite(normal)) or np.linalg.cond(normal) > _LARGEST_CONDITION:
+            return None
+        step = -np.linalg.solve(normal, gradient)
+        state = retract(state, step)
+        if np.max(np.abs(step)) < tolerance:
+            break
+    return state, np.linalg.inv(normal)
+
+
+def _robust_variance(squared: Array, dimension: int) -> float:
+    """Common variance factor from the median of squared lengths, never so small that weights blow up."""
+    spread = np.sqrt(np.median(squared)) / _MEDIAN_OF_CHI[dimension]
+    return float(max(spread, 1e-3) ** 2)

@@ -1,0 +1,48 @@
+"""Two views in, refined matches out: the stages that odometry, `subpx match` and training share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subpx_ros.config import Config
+from subpx_ros.datatypes import Features, Matches, RefinedMatches
+from subpx_ros.device import select_device, set_threads
+from subpx_ros.features import create_detector
+from subpx_ros.matching import create_matcher
+from subpx_ros.matching.mutual_nn import StereoRowMatcher
+from subpx_ros.refinement import create_refiner
+
+
+class FrontEnd:
+    """Detector, matchers and refiner as the configuration names them, loaded once."""
+
+    def __init__(self, config: Config, report: Callable[[str], None] = lambda line: None) -> None:
+        """
+        Args:
+            config: all settings.
+            report: called with lines for people while models load.
+
+        Raises:
+            SubpxError: a model, its weights or the device cannot be had.
+        """
+        self.device = select_device(config.device)
+        set_threads(config.threads)
+        self.detector = create_detector(config.features, self.device, report)
+        self.matcher = create_matcher(config.matching, self.detector, self.device, report)
+        self.stereo_matcher = StereoRowMatcher(config.matching)
+        self.refiner = create_refiner(config.refiner, config.refinement, self.detector, self.device, report)
+
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Features]:
+        return self.detector.detect(images)
+
+    def match(self, features0: Features, features1: Features) -> Matches:
+        return self.matcher.match(features0, features1)
+
+    def match_along_rows(self, left: Features, right: Features, principal_offset_px: float) -> Matches:
+        return self.stereo_matcher.match(left, right, principal_offset_px)
+
+    def refine(self, features0: Features, features1: Features, matches: Matches) -> RefinedMatches:
+        return self.refiner.refine(features0, features1, matches)

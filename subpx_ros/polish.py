@@ -1,0 +1,179 @@
+"""Non-linear polish of a relative pose on its inliers, with covariance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from subpx_ros.datatypes import Array, Rig
+from subpx_ros.geometry import (
+    essential_matrix,
+    hat,
+    invert,
+    rotation_from_vector,
+    sampson_distance,
+    se3,
+    transform_points,
+)
+from subpx_ros.least_squares import Linearised, Prior, minimise
+from subpx_ros.rectification import RightCentre
+from subpx_ros.triangulation import MINIMUM_DEPTH_M, StereoPoints, triangulate
+
+
+def polish_mono(T_0_1: Array, rays0: Array, rays1: Array) -> tuple[Array, Array] | None:
+    """Least Sampson distance over rotation and direction of translation.
+
+    Args:
+        T_0_1: initial pose of camera 1 in camera 0.
+        rays0: inliers (M, 2) in normalised coordinates of camera 0.
+        rays1: the same of camera 1.
+
+    Returns:
+        The pose, translation of unit length, and its covariance (6, 6) as RelativePose defines it; None where the
+        rays do not determine it.
+    """
+
+    def retract(state: Array, step: Array) -> Array:
+        moved = state[:3, 3] + _tangent_basis(state[:3, 3]) @ step[:2]
+        return se3(rotation_from_vector(step[2:]) @ state[:3, :3], moved / np.linalg.norm(moved))
+
+    def residuals(state: Array) -> Array:
+        return sampson_distance(essential_matrix(state), rays0, rays1)
+
+    def linearise(state: Array) -> Linearised:
+        width = 1e-6
+        steps = width * np.eye(5)
+        columns = [residuals(retract(state, step)) - residuals(retract(state, -step)) for step in steps]
+        jacobian = np.stack(columns, axis=1)[:, None] / (2.0 * width)
+        information = np.full((len(rays0), 1, 1), 1e6)
+        return Linearised(residuals(state)[:, None], jacobian, information)
+
+    T_0_1 = se3(T_0_1[:3, :3], T_0_1[:3, 3] / np.linalg.norm(T_0_1[:3, 3]))
+    solved = minimise(linearise, retract, T_0_1)
+    if solved is None:
+        return None
+    T_0_1, covariance = solved
+    basis = _tangent_basis(T_0_1[:3, 3])
+    spread = np.zeros((6, 5))
+    spread[:3, :2], spread[3:, 2:] = basis, np.eye(3)
+    return T_0_1, spread @ covariance @ spread.T
+
+
+def _tangent_basis(direction: Array) -> Array:
+    """(3, 2) orthonormal vectors across a unit vector."""
+    first = np.cross(direction, np.eye(3)[np.argmin(np.abs(direction))])
+    first /= np.linalg.norm(first)
+    return np.column_stack([first, np.cross(direction, first)])
+
+
+@dataclass(frozen=True)
+class StereoPolish:
+    """Result of `polish_stereo`."""
+
+    T_0_1: Array
+    """(4, 4), metres."""
+    covariance: Array
+    """(6, 6) as RelativePose defines it."""
+    right_centre: RightCentre
+    """What this pair alone, with what was known before, says of the right camera's principal point."""
+
+
+@dataclass(frozen=True)
+class _StereoState:
+    T_0_1: Array
+    right_shift: float
+
+
+def polish_stereo(
+    T_0_1: Array, reference: StereoPoints, current: StereoPoints, rig: Rig, right_centre: RightCentre
+) -> StereoPolish | None:
+    """Least reprojection error in the current pair, each point weighted by the uncertainty of its triangulation.
+
+    Args:
+        T_0_1: initial pose of the current rig in the reference one, metres.
+        reference: inliers (M) as seen by the reference pair, all with disparity.
+        current: the same as seen by the current pair, with disparity where there is one.
+        rig: the cameras as calibrated.
+        right_centre: what is known of the right camera's principal point; it is estimated along.
+
+    Returns:
+        None where the points do not determine the motion.
+
+    All pixel coordinates carry equal independent noise. That of the reference pixels reaches the residual through
+    the point's depth, so the information of a residual is the inverse of I + J J', with J its derivative by the
+    reference pixels: far points, whose depth is vague along the motion, lose weight just where they should.
+    """
+    stereo = np.isfinite(current.disparity)
+    observed = np.column_stack([current.left, current.left[:, 0] - current.disparity])
+    # An unseen right coordinate gets no information, and a value that keeps the arithmetic finite.
+    seen = np.ones((len(stereo), 3))
+    seen[~stereo, 2] = 0.0
+
+    def linearise(state: _StereoState) -> Linearised:
+        shifted = RightCentre(state.right_shift).applied_to(rig)
+        points = triangulate(reference, shifted)
+        T_1_0 = invert(state.T_0_1)
+        moved = transform_points(T_1_0, points)
+        moved[:, 2] = np.maximum(moved[:, 2], MINIMUM_DEPTH_M)
+        predicted, by_point = _project_stereo(moved, shifted)
+        by_point = by_point @ T_1_0[:3, :3]
+        by_pixels, by_disparity = _points_by_pixels(points, shifted)
+        by_reference = by_point @ by_pixels
+        covariance = np.eye(3) + by_reference @ by_reference.transpose(0, 2, 1)
+        information = np.zeros_like(covariance)
+        information[stereo] = np.linalg.inv(covariance[stereo])
+        information[~stereo, :2, :2] = np.linalg.inv(covariance[~stereo, :2, :2])
+        # A step (translation, rotation) of T_0_1 in the reference axes moves a point as seen from there by its opposite.
+        by_shift = (by_point @ by_disparity[:, :, None])[:, :, 0] + [0.0, 0.0, 1.0]
+        by_pose = [-by_point, by_point @ hat(points - state.T_0_1[:3, 3]), by_shift[:, :, None]]
+        jacobian = np.concatenate(by_pose, axis=2) * seen[:, :, None]
+        return Linearised(np.where(seen > 0, predicted - observed, 0.0), jacobian, information)
+
+    def retract(state: _StereoState, step: Array) -> _StereoState:
+        rotation = rotation_from_vector(step[3:6]) @ state.T_0_1[:3, :3]
+        return _StereoState(se3(rotation, state.T_0_1[:3, 3] + step[:3]), state.right_shift + step[6])
+
+    def deviation(state: _StereoState) -> Array:
+        return np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, state.right_shift - right_centre.shift_px])
+
+    prior = Prior(deviation, np.diag([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0 / right_centre.variance_px2]))
+    solved = minimise(linearise, retract, _StereoState(T_0_1, right_centre.shift_px), prior)
+    if solved is None:
+        return None
+    state, covariance = solved
+    return StereoPolish(state.T_0_1, covariance[:6, :6], RightCentre(state.right_shift, float(covariance[6, 6])))
+
+
+def _project_stereo(points: Array, rig: Rig) -> tuple[Array, Array]:
+    """Points (M, 3) to (left x, left y, right x) (M, 3), and the derivative (M, 3, 3) by the point."""
+    assert rig.right is not None and rig.baseline_m is not None
+    x, y, z = points.T
+    left, right = rig.left, rig.right
+    pixels = np.column_stack(
+        [
+            left.fx * x / z + left.cx,
+            left.fy * y / z + left.cy,
+            left.fx * (x - rig.baseline_m) / z + right.cx,
+        ]
+    )
+    by_point = np.zeros((len(points), 3, 3))
+    by_point[:, 0, 0] = by_point[:, 2, 0] = left.fx / z
+    by_point[:, 1, 1] = left.fy / z
+    by_point[:, 0, 2] = -left.fx * x / z**2
+    by_point[:, 1, 2] = -left.fy * y / z**2
+    by_point[:, 2, 2] = -left.fx * (x - rig.baseline_m) / z**2
+    return pixels, by_point
+
+
+def _points_by_pixels(points: Array, rig: Rig) -> tuple[Array, Array]:
+    """Derivatives of triangulated points by (left x, left y, right x), (M, 3, 3), and by the disparity, (M, 3)."""
+    assert rig.baseline_m is not None
+    depth = points[:, 2]
+    by_disparity = -points * (depth / (rig.left.fx * rig.baseline_m))[:, None]
+    derivative = np.zeros((len(points), 3, 3))
+    derivative[:, 0, 0] = depth / rig.left.fx
+    derivative[:, 1, 1] = depth / rig.left.fy
+    derivative[:, :, 0] += by_disparity
+    derivative[:, :, 2] = -by_disparity
+    return derivative, by_disparity

@@ -1,0 +1,178 @@
+"""Relative pose of two views: the only file that calls solvers.
+
+PoseLib finds the pose and its inliers (LO-RANSAC); a weighted robust polish then gives the estimate and its covariance.
+A pose that cannot be found is a `RelativePose` whose status says why, never an identity.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import poselib
+from numpy.typing import NDArray
+
+from subpx_ros.config import PoseConfig
+from subpx_ros.datatypes import Array, Camera, PoseStatus, RelativePose, Rig
+from subpx_ros.geometry import (
+    essential_matrix,
+    homogeneous,
+    invert,
+    nearest_rotation,
+    sampson_distance,
+    se3,
+    transform_points,
+)
+from subpx_ros.polish import polish_mono, polish_stereo
+from subpx_ros.rectification import RightCentre
+from subpx_ros.triangulation import MINIMUM_DEPTH_M, StereoPoints, triangulate
+
+
+class _NotFound(Exception):
+    """Inside this file: why there is no pose."""
+
+    def __init__(self, status: PoseStatus, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+    def as_pose(self, matches: int) -> RelativePose:
+        return RelativePose(self.status, str(self), inliers=np.zeros(matches, dtype=bool))
+
+
+def estimate_mono(points0: Array, points1: Array, camera0: Camera, camera1: Camera, config: PoseConfig) -> RelativePose:
+    """Pose of view 1 in view 0 from matched pixels, each (M, 2); its translation has unit length."""
+    try:
+        return _solve_mono(points0, points1, camera0, camera1, config)
+    except _NotFound as failure:
+        return failure.as_pose(len(points0))
+
+
+def estimate_stereo(
+    reference: StereoPoints, current: StereoPoints, rig: Rig, config: PoseConfig, right_centre: RightCentre
+) -> tuple[RelativePose, RightCentre]:
+    """Pose of the current rig in the reference one, in metres, and what the pair says of the right principal point.
+
+    Args:
+        reference: M matched points in the reference pair; those without disparity take no part.
+        current: the same in the current pair; where there is a disparity it takes part in the polish.
+        rig: the cameras as calibrated.
+        config: thresholds.
+        right_centre: what is known of the right principal point; returned as it is where no pose is found.
+    """
+    try:
+        return _solve_stereo(reference, current, rig, config, right_centre)
+    except _NotFound as failure:
+        return failure.as_pose(len(reference.left)), right_centre
+
+
+def _solve_mono(points0: Array, points1: Array, camera0: Camera, camera1: Camera, config: PoseConfig) -> RelativePose:
+    _require_matches(len(points0), config)
+    rays0, rays1 = camera0.normalise(points0), camera1.normalise(points1)
+    pixels_per_unit = (camera0.fx + camera0.fy + camera1.fx + camera1.fy) / 4.0
+    parallax = pixels_per_unit * _motion_beyond_rotation(rays0, rays1)
+    if parallax < config.min_parallax_px:
+        reason = f"{parallax:.2f} px parallax, {config.min_parallax_px} needed to see the direction of translation"
+        raise _NotFound(PoseStatus.DEGENERATE, reason)
+
+    options = _ransac_options(config) | {"max_epipolar_error": config.epipolar_threshold_px}
+    found, info = poselib.estimate_relative_pose(points0, points1, _poselib(camera0), _poselib(camera1), options)
+    inliers = np.array(info["inliers"], dtype=bool)
+    _require_inliers(inliers, config)
+    polished = polish_mono(_initial_pose(found), rays0[inliers], rays1[inliers])
+    if polished is None:
+        raise _NotFound(PoseStatus.DEGENERATE, "the inliers do not determine rotation and direction")
+
+    T_0_1, covariance = polished
+    distance = pixels_per_unit * np.abs(sampson_distance(essential_matrix(T_0_1), rays0, rays1))
+    inliers = distance < config.epipolar_threshold_px
+    _require_inliers(inliers, config)
+    return RelativePose(PoseStatus.OK, "", T_0_1, covariance, metric=False, inliers=inliers)
+
+
+def _solve_stereo(
+    reference: StereoPoints, current: StereoPoints, rig: Rig, config: PoseConfig, right_centre: RightCentre
+) -> tuple[RelativePose, RightCentre]:
+    points = triangulate(reference, right_centre.applied_to(rig))
+    usable = np.isfinite(points[:, 2])
+    _require_matches(np.count_nonzero(usable), config, "matches with depth")
+
+    options = _ransac_options(config) | {"max_reproj_error": config.reprojection_threshold_px}
+    found, info = poselib.estimate_absolute_pose(current.left[usable], points[usable], _poselib(rig.left), options)
+    inliers = np.zeros(len(usable), dtype=bool)
+    inliers[usable] = info["inliers"]
+    _require_inliers(inliers, config)
+    polished = polish_stereo(_initial_pose(found), reference[inliers], current[inliers], rig, right_centre)
+    if polished is None:
+        raise _NotFound(PoseStatus.DEGENERATE, "the inliers do not determine the motion")
+
+    points = triangulate(reference, polished.right_centre.applied_to(rig))
+    inliers = _reprojected_near(polished.T_0_1, points, current.left, rig.left, config.reprojection_threshold_px)
+    _require_inliers(inliers, config)
+    pose = RelativePose(PoseStatus.OK, "", polished.T_0_1, polished.covariance, metric=True, inliers=inliers)
+    return pose, polished.right_centre
+
+
+def _motion_beyond_rotation(rays0: Array, rays1: Array) -> float:
+    """Median distance, in units of the plane z = 1, that the best common rotation leaves between matched rays."""
+    bearings0, bearings1 = (_unit(homogeneous(rays)) for rays in (rays0, rays1))
+    weights = np.ones(len(rays0))
+    turned = bearings0
+    for _ in range(5):
+        # Weighted orthogonal Procrustes (Wahba's problem), re-weighted towards the least sum of absolute distances.
+        rotation = nearest_rotation((weights[:, None] * bearings1).T @ bearings0)
+        turned = bearings0 @ rotation.T
+        weights = 1.0 / np.maximum(np.linalg.norm(turned - bearings1, axis=1), 1e-6)
+    turned = turned / np.maximum(turned[:, 2:], 1e-6)
+    return float(np.median(np.linalg.norm(turned[:, :2] - rays1, axis=1)))
+
+
+def _reprojected_near(
+    T_0_1: Array, points0: Array, pixels1: Array, camera: Camera, threshold_px: float
+) -> NDArray[np.bool_]:
+    """Which points (M, 3), NaN allowed, lie in front of camera 1 and project near their pixels (M, 2) there."""
+    points1 = transform_points(invert(T_0_1), points0)
+    near = points1[:, 2] > MINIMUM_DEPTH_M
+    near[near] = np.linalg.norm(camera.project(points1[near]) - pixels1[near], axis=1) < threshold_px
+    return near
+
+
+def _require_matches(count: int, config: PoseConfig, what: str = "matches") -> None:
+    if count < config.min_matches:
+        raise _NotFound(PoseStatus.FEW_MATCHES, f"{count} {what}, {config.min_matches} needed")
+
+
+def _require_inliers(inliers: NDArray[np.bool_], config: PoseConfig) -> None:
+    agreeing, count = np.count_nonzero(inliers), len(inliers)
+    least = max(config.min_inliers, int(np.ceil(config.min_inlier_ratio * count)))
+    if agreeing < least:
+        raise _NotFound(PoseStatus.FEW_INLIERS, f"{agreeing} of {count} matches agree on a pose, {least} needed")
+
+
+def _initial_pose(found: Any) -> Array:
+    """T_0_1 of PoseLib's world-to-camera pose."""
+    T_1_0 = se3(np.asarray(found.R, dtype=np.float64), np.asarray(found.t, dtype=np.float64))
+    if not np.all(np.isfinite(T_1_0)):
+        raise _NotFound(PoseStatus.DEGENERATE, "the solver returned no finite pose")
+    return invert(T_1_0)
+
+
+def _ransac_options(config: PoseConfig) -> dict[str, Any]:
+    return {
+        "success_prob": config.confidence,
+        "min_iterations": config.min_iterations,
+        "max_iterations": config.max_iterations,
+        "seed": config.seed,
+    }
+
+
+def _poselib(camera: Camera) -> dict[str, Any]:
+    return {
+        "model": "PINHOLE",
+        "width": camera.width,
+        "height": camera.height,
+        "params": [camera.fx, camera.fy, camera.cx, camera.cy],
+    }
+
+
+def _unit(vectors: Array) -> Array:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

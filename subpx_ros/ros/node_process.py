@@ -1,0 +1,101 @@
+"""The node in a process of its own: its environment, start, death and end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from subpx_ros.errors import SubpxError
+
+_STOP_S = 5.0
+_DOMAINS = 100
+"""Domain ids 1 to 100 keep clear of the default one and of the ports that the system hands out."""
+
+
+@contextmanager
+def ros_environment() -> Iterator[int]:
+    """Variables that keep a ROS graph on this machine and apart from others, where the user did not set them.
+
+    Yields the domain id. Processes started inside inherit all of it.
+    """
+    wanted = {
+        "ROS_DOMAIN_ID": str(1 + os.getpid() % _DOMAINS),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "AMENT_PREFIX_PATH": sys.prefix,
+    }
+    added = {name: value for name, value in wanted.items() if not os.environ.get(name)}
+    os.environ.update(added)
+    try:
+        yield _domain_id(os.environ["ROS_DOMAIN_ID"])
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+def _domain_id(text: str) -> int:
+    if not text.isdecimal() or not 0 <= int(text) <= 232:
+        raise SubpxError(f"ROS_DOMAIN_ID must be a number from 0 to 232; got '{text}'")
+    return int(text)
+
+
+class NodeProcess:
+    """The node as a child process, from entering the block to leaving it."""
+
+    def __init__(self, parameters: Mapping[str, Any]) -> None:
+        """`parameters` by dotted names, as NodeParameters declares them."""
+        self._parameters = dict(parameters)
+
+    def __enter__(self) -> Self:
+        self._folder = tempfile.TemporaryDirectory(prefix="subpx_node_")
+        parameter_file = Path(self._folder.name) / "parameters.yaml"
+        parameter_file.write_text(yaml.safe_dump({"/**": {"ros__parameters": self._parameters}}), encoding="utf-8")
+        self._log = Path(self._folder.name) / "log.txt"
+        command = [sys.executable, "-m", "subpx_ros.ros.node", "--ros-args", "--params-file", str(parameter_file)]
+        with self._log.open("wb") as log:
+            # A session of its own: Ctrl-C reaches this process only, which then ends the node in order.
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            if self._process.poll() is None:
+                self._process.send_signal(signal.SIGINT)
+            self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            if self._process.poll() is None:
+                self._process.kill()
+                self._process.wait()
+            self._folder.cleanup()
+
+    def check(self) -> None:
+        """Raises SubpxError, with the end of its log, when the node is not running any more."""
+        code = self._process.poll()
+        if code is not None:
+            raise SubpxError(f"the node ended early (exit code {code}): {self.last_words()}")
+
+    def last_words(self) -> str:
+        """The last lines that the node wrote, as one line."""
+        lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
+        return " | ".join([line.strip() for line in lines if line.strip()][-3:]) or "it wrote nothing"
+
+    def peak_rss_mb(self) -> float | None:
+        """Largest resident memory of the node so far, MiB; None where the system does not tell."""
+        try:
+            status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii")
+        except OSError:
+            return None
+        kilobytes = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
+        return int(kilobytes[0]) / 1024.0 if kilobytes else None

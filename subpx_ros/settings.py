@@ -1,0 +1,138 @@
+"""Range-checked settings: dataclasses whose fields carry their documentation, unit and range.
+
+One description of each setting serves everybody: `__post_init__` checks it, files and command lines are read
+through `from_mapping`, the node declares its ROS parameters from `walk`, and the documentation is printed from it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar, get_type_hints
+
+from subpx_ros.errors import ConfigError
+
+_Settings = TypeVar("_Settings", bound="Settings")
+
+
+def setting(
+    default: Any,
+    doc: str,
+    *,
+    unit: str = "",
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] | None = None,
+) -> Any:
+    """A dataclass field with its documentation, unit and inclusive range."""
+    metadata = {"doc": doc, "unit": unit, "minimum": minimum, "maximum": maximum, "choices": choices}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+class Settings:
+    """Base of all configuration dataclasses (frozen): checks every field when it is made."""
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for entry in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, entry.name)
+            if not isinstance(value, Settings):
+                checked = check_value(entry.name, value, hints[entry.name], entry.metadata)
+                object.__setattr__(self, entry.name, checked)
+
+
+def check_value(name: str, value: Any, kind: type, metadata: Mapping[str, Any]) -> Any:
+    """The value as `kind` when type, range and choices allow it.
+
+    Raises:
+        ConfigError: naming the setting, what it takes and what came.
+    """
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ConfigError(f"setting '{name}' takes {_describe(kind, metadata)}; got {value!r}")
+    if kind is float and not math.isfinite(value):
+        raise ConfigError(f"setting '{name}' takes {_describe(kind, metadata)}; got {value!r}")
+    minimum, maximum, choices = (metadata.get(key) for key in ("minimum", "maximum", "choices"))
+    too_small = minimum is not None and value < minimum
+    too_large = maximum is not None and value > maximum
+    if too_small or too_large or (choices and value not in choices):
+        raise ConfigError(f"setting '{name}' takes {_describe(kind, metadata)}; got {value!r}")
+    return value
+
+
+def _describe(kind: type, metadata: Mapping[str, Any]) -> str:
+    if metadata.get("choices"):
+        return "one of " + ", ".join(metadata["choices"])
+    text = {int: "a whole number", float: "a finite number", bool: "true or false", str: "text"}.get(
+        kind, kind.__name__
+    )
+    minimum, maximum = metadata.get("minimum"), metadata.get("maximum")
+    if minimum is not None and maximum is not None:
+        text += f" from {minimum} to {maximum}"
+    elif minimum is not None:
+        text += f" of at least {minimum}"
+    unit = metadata.get("unit")
+    return f"{text} ({unit})" if unit else text
+
+
+def unknown_name(what: str, name: object, known: list[str]) -> str:
+    """The message for a name that is not in a table: the nearest known one, and all of them."""
+    near = difflib.get_close_matches(str(name), known, n=1)
+    hint = f" (did you mean '{near[0]}'?)" if near else ""
+    return f"unknown {what} '{name}'{hint}; known are: {', '.join(known)}"
+
+
+def from_mapping(kind: type[_Settings], values: Mapping[str, Any], where: str = "") -> _Settings:
+    """Settings of type `kind` from nested mappings; what is not named keeps its default.
+
+    Raises:
+        ConfigError: an unknown key, or a value of the wrong type or out of its range.
+    """
+    return merge(kind(), values, where)
+
+
+def merge(base: _Settings, values: Mapping[str, Any], where: str = "") -> _Settings:
+    """`base` with the nested `values` put over it. Raises as `from_mapping`."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where or 'the configuration'} takes a table of settings; got {values!r}")
+    known = [entry.name for entry in dataclasses.fields(base)]  # type: ignore[arg-type]
+    changes: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in known:
+            raise ConfigError(unknown_name("setting", f"{where}{key}", [f"{where}{name}" for name in known]))
+        current = getattr(base, key)
+        changes[key] = merge(current, value, f"{where}{key}.") if isinstance(current, Settings) else value
+    try:
+        return dataclasses.replace(base, **changes)  # type: ignore[type-var]
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("setting '", f"setting '{where}", 1)) from None
+
+
+def to_mapping(settings: Settings) -> dict[str, Any]:
+    """Nested plain values, ready for YAML or JSON."""
+    return dataclasses.asdict(settings)  # type: ignore[call-overload, no-any-return]
+
+
+def walk(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any, dataclasses.Field[Any]]]:
+    """Every leaf as (dotted name, value, field with its metadata), in the order of declaration."""
+    for entry in dataclasses.fields(settings):  # type: ignore[arg-type]
+        value = getattr(settings, entry.name)
+        if isinstance(value, Settings):
+            yield from walk(value, f"{prefix}{entry.name}.")
+        else:
+            yield f"{prefix}{entry.name}", value, entry
+
+
+def nest(dotted: Mapping[str, Any]) -> dict[str, Any]:
+    """{'pose.seed': 1} to {'pose': {'seed': 1}}."""
+    nested: dict[str, Any] = {}
+    for name, value in dotted.items():
+        *folders, leaf = name.split(".")
+        level = nested
+        for folder in folders:
+            level = level.setdefault(folder, {})
+        level[leaf] = value
+    return nested

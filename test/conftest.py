@@ -1,0 +1,69 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import settings
+from numpy.typing import NDArray
+
+# The same examples on every run and no time limit per example: a slow machine must not fail a test.
+settings.register_profile("repository", deadline=None, derandomize=True, database=None)
+settings.load_profile("repository")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def _below(folder: str, name: str) -> Path:
+    path = SHARED / folder / name
+    if not path.exists():
+        pytest.skip(f"needs {folder}/{name} of the shared folder beside the repository, which is not part of it")
+    return path
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], Path]:
+    """`shared_data("kitti06_stereo51")`: a folder of ../shared/data; skips the test where it is absent."""
+    return lambda name: _below("data", name)
+
+
+@pytest.fixture(scope="session")
+def shared_file() -> Callable[[str, str], Path]:
+    """`shared_file("golden", "keypt2subpx_xfeat.npz")`: a file of ../shared; skips the test where it is absent."""
+    return _below
+
+
+@pytest.fixture
+def kitti_tree(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a small KITTI sequence folder: `kitti_tree(frames=4, cameras=(0, 1), size=(32, 24))`."""
+
+    def make(frames: int = 4, cameras: tuple[int, ...] = (0, 1), size: tuple[int, int] = (32, 24)) -> Path:
+        folder = tmp_path / "sequence"
+        for camera in cameras:
+            (folder / f"image_{camera}").mkdir(parents=True)
+            for index in range(frames):
+                path = folder / f"image_{camera}" / f"{index:06d}.png"
+                assert cv2.imwrite(str(path), tiny_image(index, camera, size))
+        rows = {
+            "P0": "50 0 15.5 0 0 50 11.5 0 0 0 1 0",
+            "P1": "50 0 15.5 -25 0 50 11.5 0 0 0 1 0",
+            "P2": "50 0 15.5 3 0 50 11.5 0 0 0 1 0",
+            "P3": "50 0 15.5 -22 0 50 11.5 0 0 0 1 0",
+            "Tr": "1 0 0 0 0 1 0 0 0 0 1 0",
+        }
+        (folder / "calib.txt").write_text("".join(f"{name}: {row}\n" for name, row in rows.items()))
+        poses = [f"1 0 0 {0.5 * index} 0 1 0 0 0 0 1 {index}" for index in range(frames)]
+        (folder / "poses.txt").write_text("\n".join(poses))
+        return folder
+
+    return make
+
+
+def tiny_image(index: int, camera: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Noise that no other frame or camera shares."""
+    generator = np.random.default_rng([index, camera])
+    return generator.integers(0, 256, (size[1], size[0]), dtype=np.uint8)

@@ -1,0 +1,18 @@
+"""Prints what a development environment holds, one requirement a line, as pyproject.toml states it."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+
+def requirements(pyproject: Path) -> list[str]:
+    """The requirements for building, running and testing the package."""
+    with pyproject.open("rb") as file:
+        table = tomllib.load(file)
+    project = table["project"]
+    return [*table["build-system"]["requires"], *project["dependencies"], *project["optional-dependencies"]["test"]]
+
+
+if __name__ == "__main__":
+    print("\n".join(requirements(Path(__file__).parents[1] / "pyproject.toml")))
