@@ -37,8 +37,18 @@ def shared_file() -> Callable[[str, str], Path]:
     return _below
 
 
+@pytest.fixture(scope="session")
+def tiny_image() -> Callable[[int, int, tuple[int, int]], NDArray[np.uint8]]:
+    """`tiny_image(index, camera, size)`: noise that no other frame or camera shares."""
+
+    def make(index: int, camera: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+        return np.random.default_rng([index, camera]).integers(0, 256, (size[1], size[0]), dtype=np.uint8)
+
+    return make
+
+
 @pytest.fixture
-def kitti_tree(tmp_path: Path) -> Callable[..., Path]:
+def kitti_tree(tmp_path: Path, tiny_image: Callable[..., NDArray[np.uint8]]) -> Callable[..., Path]:
     """Makes a small KITTI sequence folder: `kitti_tree(frames=4, cameras=(0, 1), size=(32, 24))`."""
 
     def make(frames: int = 4, cameras: tuple[int, ...] = (0, 1), size: tuple[int, int] = (32, 24)) -> Path:
@@ -61,9 +71,3 @@ def kitti_tree(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
-
-
-def tiny_image(index: int, camera: int, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Noise that no other frame or camera shares."""
-    generator = np.random.default_rng([index, camera])
-    return generator.integers(0, 256, (size[1], size[0]), dtype=np.uint8)

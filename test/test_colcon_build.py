@@ -16,7 +16,7 @@ PREFIX = Path(sys.prefix)
 
 if not (PREFIX / "share" / "rosidl_default_generators").is_dir():
     pytest.skip(f"no ROS 2 wheels in {PREFIX}", allow_module_level=True)
-for _tool in ("colcon", "git", "g++", "make"):
+for _tool in ("colcon", "git", "g++"):
     if shutil.which(_tool, path=f"{PREFIX / 'bin'}{os.pathsep}{os.environ['PATH']}") is None:
         pytest.skip(f"no {_tool} here", allow_module_level=True)
 
@@ -46,6 +46,8 @@ def _environment(workspace: Path) -> dict[str, str]:
         "PATH": f"{PREFIX / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "AMENT_PREFIX_PATH": str(PREFIX),
         "CMAKE_PREFIX_PATH": str(PREFIX),
+        # colcon's set-up scripts do not quote the interpreter they call, and ours may lie in a folder with spaces.
+        "COLCON_PYTHON_EXECUTABLE": str(Path(sys.base_prefix, "bin", "python3")),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "ROS_LOG_DIR": str(workspace / "ros_log"),
     }
@@ -71,7 +73,9 @@ def workspace(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         target = folder / "src" / "subpx_ros" / source
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / source, target)
-    built = _call(folder, "colcon", "build", *(["--symlink-install"] if request.param == "symlinked" else []))
+    options = ["--symlink-install"] if request.param == "symlinked" else []
+    # Ninja comes with the environment and, unlike make, takes any folder name.
+    built = _call(folder, "colcon", "build", *options, "--cmake-args", "-GNinja")
     assert built.returncode == 0, built.stdout + built.stderr
     return folder
 

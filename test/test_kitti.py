@@ -8,9 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import tiny_image
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from subpx_ros.datasets import open_sequence
 from subpx_ros.datasets.kitti import KittiSequence, read_calibration, read_kitti_poses
@@ -20,9 +20,10 @@ from subpx_ros.geometry import invert, rotation_from_vector, se3
 
 Tree = Callable[..., Path]
 Shared = Callable[[str], Path]
+Noise = Callable[[int, int, tuple[int, int]], NDArray[np.uint8]]
 
 
-def test_stereo_folder_gives_frames_rig_stamps_and_truth(kitti_tree: Tree) -> None:
+def test_stereo_folder_gives_frames_rig_stamps_and_truth(kitti_tree: Tree, tiny_image: Noise) -> None:
     sequence = open_sequence(str(kitti_tree()))
 
     assert len(sequence) == 4 and sequence.name == "sequence"
@@ -91,7 +92,7 @@ def test_poses_of_the_official_tree_are_found(kitti_tree: Tree, tmp_path: Path) 
     assert sequence.truth is not None and sequence.truth[3, 2, 3] == 3.0
 
 
-def test_window_has_its_own_first_frame(kitti_tree: Tree) -> None:
+def test_window_has_its_own_first_frame(kitti_tree: Tree, tiny_image: Noise) -> None:
     folder = kitti_tree()
     sequence = open_sequence(str(folder), frames=(1, 3))
     assert len(sequence) == 2 and sequence.stamps_ns == (103_700_000, 207_400_000)

@@ -52,9 +52,10 @@ class BagSequence(Sequence):
         self._close = weakref.finalize(self, self._reader.close)
         self._streams = choose_streams(self._reader.connections, mode, path)
         rig = rig_from_camera_infos(*(self._first(info) for info in self._streams.infos))
-        self._places = [self._index(images) for images in self._streams.images]
+        self._places = self._index_images()
         stamps_ns = self._common_stamps()
-        super().__init__(path.resolve().stem, rig, stamps_ns, self._read_truth(stamps_ns))
+        name = path.resolve().name if path.is_dir() else path.stem
+        super().__init__(name, rig, stamps_ns, self._read_truth(stamps_ns))
 
     def close(self) -> None:
         """Closes the file; the sequence cannot be read any more."""
@@ -79,12 +80,14 @@ class BagSequence(Sequence):
                 )
         raise DataError(f"{self._path} has lost the message of {connection.topic} at {stamp_ns} ns: was it changed?")
 
-    def _index(self, connection: Connection) -> _Places:
-        places: _Places = {}
+    def _index_images(self) -> list[_Places]:
+        """One entry per camera, from a single pass over the file."""
+        images = self._streams.images
+        places: dict[str, _Places] = {connection.topic: {} for connection in images}
         with _readable(self._path):
-            for _, log_time, raw in self._reader.messages([connection]):
-                places.setdefault(header_stamp(raw), log_time)
-        return places
+            for connection, log_time, raw in self._reader.messages(images):
+                places[connection.topic].setdefault(header_stamp(raw), log_time)
+        return [places[connection.topic] for connection in images]
 
     def _common_stamps(self) -> tuple[int, ...]:
         common = sorted(set.intersection(*(set(places) for places in self._places)))

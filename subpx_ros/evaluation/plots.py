@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from subpx_ros.two_view import TwoView
+
 Array = NDArray[np.float64]
 
 _TRUTH, _ESTIMATE, _START, _LOST, _OUTLIER = "#A0A0A0", "#0072B2", "#009E73", "#D55E00", "#56B4E9"
@@ -113,6 +115,27 @@ def plot_matches(
     _save(figure, path)
 
 
+def plot_refined_matches(
+    image0: NDArray[np.uint8], image1: NDArray[np.uint8], pair: TwoView, path: Path, title: str = ""
+) -> None:
+    """The matches of a pair at their refined positions, coloured by how far refinement moved them."""
+    matches = pair.matches
+    moved = np.concatenate([matches.refined0 - matches.detected0, matches.refined1 - matches.detected1], axis=1)
+    offsets = np.linalg.norm(moved.reshape(-1, 2, 2), axis=2).mean(axis=1)
+    refined = bool(np.any(offsets > 0))
+    plot_matches(
+        image0,
+        image1,
+        matches.refined0,
+        matches.refined1,
+        pair.pose.inliers,
+        path,
+        values=offsets if refined else None,
+        label="mean offset by refinement (px)" if refined else "keypoint motion (px)",
+        title=title,
+    )
+
+
 def _draw_top_view(view: Axes, estimate: Array, truth: Array | None, lost: NDArray[np.bool_], unit: str) -> None:
     x, z = estimate[:, 0, 3], estimate[:, 2, 3]
     if truth is not None:
@@ -166,6 +189,8 @@ def _figure(width: int, height: int) -> Figure:
     """A figure of a size in pixels, drawn without a display and without touching global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+
+    from subpx_ros.two_view import TwoView
 
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)

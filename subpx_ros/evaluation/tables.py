@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from subpx_ros.console import table
+from subpx_ros.geometry import rotation_angle
+
+if TYPE_CHECKING:
+    from subpx_ros.two_view import TwoView
 
 
 def print_summary(summary: Mapping[str, Any]) -> None:
@@ -53,6 +59,21 @@ def print_accuracy(figures: Mapping[str, Any]) -> None:
             ("direction of translation per frame, median error (deg)", _number(per_frame["direction_deg_median"], 3)),
         ],
     )
+
+
+def print_pair(pair: TwoView) -> None:
+    """What `subpx match` found."""
+    matches, pose = pair.matches, pair.pose
+    offsets = np.linalg.norm(np.concatenate([matches.refined0 - matches.detected0, matches.refined1 - matches.detected1]), axis=1)
+    rows = [
+        ("pose", pose.status.name + (f": {pose.reason}" if pose.reason else "")),
+        ("matches", f"{len(matches)}"),
+        ("inliers", f"{int(np.count_nonzero(pose.inliers))}"),
+        ("median offset by refinement (px)", f"{np.median(offsets):.3f}" if len(offsets) else "-"),
+    ]
+    if pose.T_reference_current is not None:
+        rows.append(("rotation (deg)", f"{np.degrees(rotation_angle(pose.T_reference_current[:3, :3])):.3f}"))
+    table("pair", ("figure", "value"), rows)
 
 
 def _drift_cells(drift: Mapping[str, Any]) -> tuple[str, str]:

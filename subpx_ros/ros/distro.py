@@ -16,7 +16,7 @@ from typing import Any
 _STANDINS = "subpx_ros.ros.standins"
 
 
-def _distribution_or_standin(name: str, works: Callable[[ModuleType], bool] | None = None) -> ModuleType:
+def distribution_or_standin(name: str, works: Callable[[ModuleType], bool] | None = None) -> ModuleType:
     with suppress(Exception):  # a binary package beside an incompatible numpy raises more than ImportError
         module = import_module(name)
         if works is None or works(module):
@@ -24,7 +24,7 @@ def _distribution_or_standin(name: str, works: Callable[[ModuleType], bool] | No
     return import_module(f"{_STANDINS}.{name}")
 
 
-def _reads_padded_rows(cv_bridge: ModuleType) -> bool:
+def reads_padded_rows(cv_bridge: ModuleType) -> bool:
     from sensor_msgs.msg import Image
 
     padded = Image(height=2, width=1, step=2, encoding="mono8", data=[10, 0, 20, 0])
@@ -32,9 +32,9 @@ def _reads_padded_rows(cv_bridge: ModuleType) -> bool:
     return bool(grey.tolist() == [[10], [20]])
 
 
-_message_filters = _distribution_or_standin("message_filters")
-_tf2_ros = _distribution_or_standin("tf2_ros")
-_cv_bridge = _distribution_or_standin("cv_bridge", _reads_padded_rows)
+_message_filters = distribution_or_standin("message_filters")
+_tf2_ros = distribution_or_standin("tf2_ros")
+_cv_bridge = distribution_or_standin("cv_bridge", reads_padded_rows)
 
 Subscriber: Any = _message_filters.Subscriber
 TimeSynchronizer: Any = _message_filters.TimeSynchronizer

@@ -23,6 +23,8 @@ TOPICS = {
 
 _QUEUE_SIZE = 30
 """Messages per topic that wait for the others of their set."""
+_QUEUE_SIZE_RELIABLE = 500
+"""Small messages overtake large ones by far when a sender does not wait, and in a replay no set may be lost."""
 
 
 class _CountingSubscriber(distro.Subscriber):  # type: ignore[misc]
@@ -46,10 +48,11 @@ class Inputs:
         self._node = node
         self._on_set: Callable[[ImageSet], None] | None = on_set
         self._subscribers = [self._subscribe(topic, settings) for topic in TOPICS[mode]]
+        size = _QUEUE_SIZE_RELIABLE if settings.reliable else _QUEUE_SIZE
         if settings.sync_slop_s > 0:
-            synchroniser = distro.ApproximateTimeSynchronizer(self._subscribers, _QUEUE_SIZE, settings.sync_slop_s)
+            synchroniser = distro.ApproximateTimeSynchronizer(self._subscribers, size, settings.sync_slop_s)
         else:
-            synchroniser = distro.TimeSynchronizer(self._subscribers, _QUEUE_SIZE)
+            synchroniser = distro.TimeSynchronizer(self._subscribers, size)
         synchroniser.registerCallback(self._receive)
 
     def _subscribe(self, topic: str, settings: NodeConfig) -> _CountingSubscriber:

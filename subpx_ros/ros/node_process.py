@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -68,17 +68,18 @@ class NodeProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._folder.cleanup()
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """Sends the signal, waits, and kills what does not end in time. Returns the exit code, negative for a signal."""
         try:
-            if self._process.poll() is None:
-                self._process.send_signal(signal.SIGINT)
-            self._process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            pass
+            self._process.send_signal(number)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_STOP_S)
         finally:
-            if self._process.poll() is None:
-                self._process.kill()
-                self._process.wait()
-            self._folder.cleanup()
+            self._process.kill()
+        return self._process.wait()
 
     def check(self) -> None:
         """Raises SubpxError, with the end of its log, when the node is not running any more."""

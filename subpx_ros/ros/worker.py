@@ -68,31 +68,35 @@ class Worker:
 
     def _run(self) -> None:
         while (images := self._slot.take()) is not None and self._alive():
-            result, reason = self._process(images)
+            result = None
+            try:
+                result, reason = self._process(images)
+            except SubpxError as error:
+                reason = str(error)
+                self._warn(f"images dropped: {error}")
+            except Exception as error:  # noqa: BLE001 - a defect in one frame must not end the node
+                reason = f"{type(error).__name__}: {error}"
+                self._warn(f"images dropped after a defect: {traceback.format_exc()}")
             self._slot.finish(processed=result is not None)
             self._last_work_s = time.monotonic()
-            if self._alive():
+            try:
                 self._report(images.header, result, reason)
+            except Exception:  # noqa: BLE001 - as above, and ROS may shut down at any line
+                self._warn(f"no status after a defect: {traceback.format_exc()}")
 
-    def _process(self, images: ImageSet) -> tuple[OdometryResult | None, str]:
-        """What the images gave, and why the state is not TRACKING or started again."""
-        result = None
-        try:
-            result, restarted = self._tracker.process(frame_from_messages(images))
-            if restarted:
-                self._outputs.clear_path()
-            self._outputs.publish(result, images.header, self._tracker.names)
-            tracking = result.state is TrackingState.TRACKING
-            return result, restarted or ("" if tracking else result.relative_pose.reason)
-        except SubpxError as error:
-            self._warn(f"images dropped: {error}")
-            return result, str(error)
-        except Exception as error:  # noqa: BLE001 - a defect in one frame must not end the node
-            if self._alive():
-                self._warn(f"images dropped after a defect: {traceback.format_exc()}")
-            return result, f"{type(error).__name__}: {error}"
+    def _process(self, images: ImageSet) -> tuple[OdometryResult, str]:
+        """What the images gave, published, and why the state is not TRACKING or the odometry started again."""
+        result, restarted = self._tracker.process(frame_from_messages(images))
+        if restarted:
+            self._outputs.clear_path()
+        self._outputs.publish(result, images.header, self._tracker.names)
+        tracking = result.state is TrackingState.TRACKING
+        return result, restarted or ("" if tracking else result.relative_pose.reason)
 
     def _report(self, header: Header, result: OdometryResult | None, reason: str) -> None:
+        """Status, and a line in the log when the state changed."""
+        if not self._alive():
+            return
         if result is not None:
             if result.state in (TrackingState.TRACKING, TrackingState.DEGRADED):
                 self._last_good_ns = stamp_to_ns(header.stamp)
@@ -101,10 +105,16 @@ class Worker:
         self._outputs.publish_status(status_message(result, header, counts, reason, self._last_good_ns))
 
     def _log_change(self, state: TrackingState, reason: str) -> None:
-        if state is not self._state:
-            log = self._logger.warning if state is TrackingState.LOST else self._logger.info
-            log(f"{self._state.name} -> {state.name}" + (f": {reason}" if reason else ""))
-            self._state = state
+        if state is self._state:
+            return
+        text = f"{self._state.name} -> {state.name}" + (f": {reason}" if reason else "")
+        self._state = state
+        # rclpy ties a severity to the line that logs.
+        if state is TrackingState.LOST:
+            self._logger.warning(text)
+        else:
+            self._logger.info(text)
 
     def _warn(self, text: str) -> None:
-        self._logger.warning(text, throttle_duration_sec=_THROTTLE_S)
+        if self._alive():
+            self._logger.warning(text, throttle_duration_sec=_THROTTLE_S)

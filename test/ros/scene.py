@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -47,6 +48,7 @@ def write_drive(folder: Path, frames: int) -> Path:
     return folder
 
 
+@cache
 def _view(forward_m: float, right_m: float) -> NDArray[np.uint8]:
     """Plane through (0, 0, _DISTANCE_M), turned about the vertical axis, seen from (right_m, 0, forward_m)."""
     axis_u = np.array([np.cos(_TILT), 0.0, np.sin(_TILT)]) * _METRES_PER_TEXEL
@@ -58,6 +60,7 @@ def _view(forward_m: float, right_m: float) -> NDArray[np.uint8]:
     return np.asarray(cv2.warpPerspective(_texture(), homography, size, flags=cv2.INTER_AREA), dtype=np.uint8)
 
 
+@cache
 def _texture() -> NDArray[np.uint8]:
     rng = np.random.default_rng(7)
     layers = [

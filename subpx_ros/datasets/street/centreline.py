@@ -49,12 +49,12 @@ class Centreline:
 
 
 def _bends(rng: np.random.Generator, start: float, end: float) -> tuple[float, Array]:
-    """First heading and the curvature at every step: straight parts of 24 to 40 m between bends of 55 to 85 degrees."""
+    """First heading and the curvature at every step: straight parts of 16 to 40 m between bends of 55 to 85 degrees."""
     s = np.arange(start, end + STEP_M, STEP_M)
     curvature = np.zeros_like(s)
     side = 1.0 if rng.random() < 0.5 else -1.0
     first_heading = heading = -side * rng.uniform(0.5, 0.75)
-    mark = rng.uniform(24.0, 32.0)
+    mark = rng.uniform(16.0, 24.0)
     while mark < end:
         target = side * rng.uniform(0.5, 0.75)
         radius = rng.uniform(20.0, 26.0)

@@ -18,22 +18,19 @@ class Correspondences:
     """Where points of view 0 are in view 1."""
 
     pixels: Array
-    """(N, 2) pixels of camera 1; NaN where the point has no depth or lies behind camera 1."""
+    """(N, 2) pixels of camera 1; NaN where the place has no depth (sky, edge) or lies behind camera 1."""
     visible: NDArray[np.bool_]
-    """(N,) whether camera 1 sees the same surface there, away from the edges of what is in front."""
+    """(N,) whether camera 1 sees the same surface there, not less than a pixel from its edges."""
 
 
-def correspondences(view0: View, view1: View, pixels0: Array, tolerance: float = 0.01) -> Correspondences:
-    """Follow pixels (N, 2) of view 0 through its depth into view 1.
+def correspondences(view0: View, view1: View, pixels0: Array) -> Correspondences:
+    """Follow pixels (N, 2) of view 0, between pixel centres too, through its depth into view 1 of the same street.
 
-    Inverse depth is linear in the image on a plane, so it is interpolated as such: exact on every face, for positions
-    between pixels too. A position whose four neighbours do not lie on one plane is called not visible.
-
-    Args:
-        tolerance: largest relative difference between the depth that view 1 has at that place and the point's own.
+    On a plane inverse depth is linear in the image and is interpolated as such, which is exact. A place counts as
+    visible when its four neighbours in both views see one and the same plane.
     """
     pixels0 = np.asarray(pixels0, dtype=np.float64).reshape(-1, 2)
-    inverse0, smooth0 = _inverse_depth(view0, pixels0, tolerance)
+    inverse0, plane0 = _surface(view0, pixels0)
     known = inverse0 > 0.0
     depth0 = 1.0 / np.where(known, inverse0, 1.0)
     rays = np.concatenate([view0.camera.normalise(pixels0), np.ones((len(pixels0), 1))], axis=1)
@@ -43,23 +40,23 @@ def correspondences(view0: View, view1: View, pixels0: Array, tolerance: float =
 
     pixels1 = np.full_like(pixels0, np.nan)
     pixels1[ahead] = view1.camera.project(points1[ahead])
-    inverse1, smooth1 = _inverse_depth(view1, pixels1, tolerance)
-    same = np.abs(points1[:, 2] * inverse1 - 1.0) < tolerance
-    return Correspondences(pixels1, ahead & smooth0 & smooth1 & same)
+    _, plane1 = _surface(view1, pixels1)
+    return Correspondences(pixels1, ahead & (plane1 == plane0))
 
 
-def _inverse_depth(view: View, pixels: Array, tolerance: float) -> tuple[Array, NDArray[np.bool_]]:
-    """1 / z (N,) at positions (N, 2), 0 outside of the image or at the sky, and whether the place is on one plane."""
+def _surface(view: View, pixels: Array) -> tuple[Array, NDArray[np.int32]]:
+    """1 / z (N,) and the plane (N,) at positions (N, 2); 0 and -1 at the sky, across edges and outside of the image."""
     height, width = view.depth.shape
     inside = np.all((pixels >= 0.0) & (pixels <= [width - 1, height - 1]), axis=1)
     place = np.where(inside[:, None], pixels, 0.0)
-    corner = np.minimum(np.floor(place), [width - 2, height - 2]).astype(np.intp)
-    share_x, share_y = (place - corner).T
-    x, y = corner.T
-    a, b, c, d = (1.0 / view.depth[y + dy, x + dx].astype(np.float64) for dy, dx in ((0, 0), (0, 1), (1, 0), (1, 1)))
-    inverse = (1 - share_y) * ((1 - share_x) * a + share_x * b) + share_y * ((1 - share_x) * c + share_x * d)
-    # On one plane the two diagonals have the same mean, and no neighbour differs much from another.
-    spread = np.ptp([a, b, c, d], axis=0)
-    planar = (np.abs(a + d - b - c) < 0.1 * tolerance * inverse) & (spread < 20.0 * tolerance * inverse)
-    solid = np.min([a, b, c, d], axis=0) > 0.0
-    return np.where(inside & solid, inverse, 0.0), inside & solid & planar
+    x, y = np.floor(place).astype(np.intp).T
+    share_x, share_y = place[:, 0] - x, place[:, 1] - y
+    right, below = np.minimum(x + 1, width - 1), np.minimum(y + 1, height - 1)
+
+    planes = np.stack([view.planes[row, column] for row in (y, below) for column in (x, right)])
+    inverse = [1.0 / view.depth[row, column].astype(np.float64) for row in (y, below) for column in (x, right)]
+    upper = (1.0 - share_x) * inverse[0] + share_x * inverse[1]
+    lower = (1.0 - share_x) * inverse[2] + share_x * inverse[3]
+    one_plane = inside & (planes == planes[0]).all(axis=0) & (planes[0] >= 0)
+    interpolated = (1.0 - share_y) * upper + share_y * lower
+    return np.where(one_plane, interpolated, 0.0), np.where(one_plane, planes[0], np.int32(-1))

@@ -52,7 +52,7 @@ def _extrude(
         if rise == 0.0 and (end - start) @ ahead > 0.0:
             continue
         slope = abs(rise) / np.linalg.norm(end - start)
-        texture = textures.pick(names[1] if slope > 0.9 else names[2] if slope > 0.25 else names[3], rng)
+        texture = textures.pick(names[1] if slope > 0.95 else names[2] if slope > 0.25 else names[3], rng)
         # With the edge running up or backwards, outside lies on the right of its direction seen from the right side.
         if rise >= 0.0:
             corners = end - half, end + half, start - half

@@ -154,9 +154,12 @@ def _house(site: _Site, left: Array, right: Array, height: float) -> None:
     site.facades.append(texture)
     gain = site.rng.uniform(0.85, 1.1)
     site.builder.panel(left + up, right + up, left, texture, site.textures.size(texture), gain)
-    for near, far in ((right, right + behind), (left + behind, left)):
+    walls = ((right, right + behind), (right + behind, left + behind), (left + behind, left))
+    sides = [(near + up, far + up, near) for near, far in walls]
+    roof = (left + behind + up, right + behind + up, left + up)
+    for top_left, top_right, bottom_left in (*sides, roof):
         texture = site.textures.pick("wall", site.rng)
-        site.builder.panel(near + up, far + up, near, texture, site.textures.size(texture), gain)
+        site.builder.panel(top_left, top_right, bottom_left, texture, site.textures.size(texture), gain)
 
 
 def _park_vehicles(site: _Site, side: float) -> None:
@@ -164,7 +167,7 @@ def _park_vehicles(site: _Site, side: float) -> None:
     while s < site.end - 8.0:
         place = site.line.offset(s, side * (3.95 + site.rng.uniform(-0.08, 0.08)))
         heading = float(site.line.at(s)[2]) + (0.0 if side < 0 else np.pi) + site.rng.normal(0.0, 0.015)
-        if site.rng.random() < 0.85:
+        if site.rng.random() < 0.9:
             place_car(site.builder, site.textures, place, heading, site.rng)
             s += site.rng.uniform(5.2, 7.0)
         else:

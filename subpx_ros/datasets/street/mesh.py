@@ -26,6 +26,8 @@ class Mesh:
     """(F, 2, 4): level-0 texel coordinates (u, v) = texel_map (x, y, z, 1)."""
     textures: NDArray[np.int32]
     """(F,) index in the atlas."""
+    planes: NDArray[np.int32]
+    """(F,) number of the plane that the face lies in; faces in one plane share it."""
     gains: NDArray[np.float32]
     """(F,) factor of the texture's intensity: paint and light."""
 
@@ -76,6 +78,7 @@ class MeshBuilder:
             normals,
             np.array([face[1] for face in self._faces]),
             np.array([face[2] for face in self._faces], dtype=np.int32),
+            _planes(vertices, normals),
             gains.astype(np.float32),
         )
 
@@ -98,3 +101,11 @@ def _normals(vertices: Array) -> Array:
     """Newell's method: unit normals (F, 3) of polygons (F, n, 3); repeated vertices do no harm."""
     total = np.cross(vertices, np.roll(vertices, -1, axis=1)).sum(axis=1)
     return total / np.linalg.norm(total, axis=1, keepdims=True)
+
+
+def _planes(vertices: Array, normals: Array) -> NDArray[np.int32]:
+    """Numbers (F,) of the planes: equal where normal and distance agree to a hundredth of a millimetre."""
+    distances = np.einsum("fi,fi->f", normals, vertices[:, 0])
+    keys = np.rint(np.column_stack([normals, distances]) * 1e5).astype(np.int64)
+    _, numbers = np.unique(keys, axis=0, return_inverse=True)
+    return numbers.reshape(-1).astype(np.int32)

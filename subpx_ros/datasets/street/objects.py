@@ -148,11 +148,15 @@ def vehicle_side(length_m: float, height_m: float, paint: float, windows: bool, 
     return np.clip(side, 0.02, 0.97)
 
 
-def vehicle_end(width_m: float, height_m: float, paint: float, rng: np.random.Generator) -> Image:
-    """The front or back of a vehicle's lower box: lamps, plate, bumper."""
+def vehicle_end(width_m: float, height_m: float, paint: float, windows: bool, rng: np.random.Generator) -> Image:
+    """The front or back of a vehicle's lower or only box: lamps, plate, bumper, for vans windows."""
     shape = (round(height_m * TEXELS_PER_M), round(width_m * TEXELS_PER_M))
     end = _bodywork(shape, paint, rng)
     row = shape[0] // 2
+    if windows:
+        _window(
+            end[round(0.08 * shape[0]) : round(0.36 * shape[0]), shape[1] // 10 : -shape[1] // 10], paint * 0.5, 0, rng
+        )
     lamp = round(0.16 * shape[1])
     for part in (end[row - 14 : row, 5 : 5 + lamp], end[row - 14 : row, -5 - lamp : -5]):
         part[:] = rng.uniform(0.1, 0.95)

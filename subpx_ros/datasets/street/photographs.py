@@ -38,7 +38,7 @@ def load_photographs() -> dict[str, Image]:
     import cv2
     from skimage import data
 
-    photographs = {}
+    photographs: dict[str, Image] = {}
     for name in PHOTOGRAPHS:
         try:
             pixels = np.asarray(getattr(data, name)())
@@ -48,7 +48,7 @@ def load_photographs() -> dict[str, Image]:
                 f"{' '.join(str(error).split())}: reinstall scikit-image from its wheel"
             ) from error
         grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY) if pixels.ndim == 3 else pixels
-        photographs[name] = grey.astype(np.float32) / np.float32(255.0)
+        photographs[name] = np.asarray(grey / 255.0, dtype=np.float32)
     photographs["brick"] = _rectified_brick(photographs["brick"])
     retina = photographs["retina"]
     photographs["retina"] = np.ascontiguousarray(retina[400:1010, 400:1010])

@@ -35,6 +35,8 @@ class ScreenFaces:
     """(V, 2, 3): u / z and v / z with level-0 texel coordinates u, v."""
     textures: NDArray[np.int32]
     """(V,)"""
+    planes: NDArray[np.int32]
+    """(V,) as in the mesh."""
     gains: NDArray[np.float32]
     """(V,)"""
 
@@ -72,6 +74,7 @@ def project_mesh(mesh: Mesh, camera: Camera, T_world_camera: Array) -> ScreenFac
         nearest[order],
         texels[order],
         mesh.textures[chosen][order],
+        mesh.planes[chosen][order],
         mesh.gains[chosen][order],
     )
 

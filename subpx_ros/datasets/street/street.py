@@ -35,6 +35,8 @@ class View:
     """(H, W) intensity, black 0 and white 1; anti-aliased, positions exact at pixel centres."""
     depth: NDArray[np.float32]
     """(H, W) z in metres at the pixel centre; inf where there is sky."""
+    planes: NDArray[np.int32]
+    """(H, W) number of the street's plane that is seen at the pixel centre; -1 for the sky."""
 
 
 class Street:
@@ -64,7 +66,8 @@ class Street:
         summed = np.bincount(fragments.pixels, weights=intensity * fragments.weights, minlength=size)
         image = np.clip(summed, 0.0, 1.0).astype(np.float32).reshape(camera.height, camera.width)
         depth = _depth(faces.inverse_depths, fragments.centre_faces, camera)
-        return View(camera, T_world_camera, image, depth)
+        planes = np.append(faces.planes, np.int32(-1))[fragments.centre_faces].reshape(depth.shape)
+        return View(camera, T_world_camera, image, depth, planes)
 
     def drive(self, frames: int) -> Array:
         """Poses T_world_camera (frames, 4, 4) of the left camera along the right lane.

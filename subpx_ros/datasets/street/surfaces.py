@@ -117,7 +117,7 @@ def pavement(size: int, slab: int, rng: np.random.Generator) -> Image:
 def lawn(size: int, zoom: float, rng: np.random.Generator) -> Image:
     """Tileable grass (size, size)."""
     shape = (size, size)
-    surface = 0.36 + 0.09 * weave(load_photographs()["grass"], shape, min(320, size), zoom, rng)
+    surface = 0.36 + 0.09 * weave(load_photographs()["grass"], shape, round(360 * zoom), zoom, rng)
     return np.clip(surface + 0.05 * clouding(shape, 10, rng), 0.03, 0.9)
 
 

@@ -63,14 +63,14 @@ def ground_and_furniture(rng: np.random.Generator) -> TextureSet:
     for car in range(VEHICLES):
         paint = rng.uniform(0.15, 0.9)
         textures.add(f"car {car} side", objects.vehicle_side(4.3, 0.75, paint, False, rng))
-        textures.add(f"car {car} end", objects.vehicle_end(1.75, 0.75, paint, rng))
+        textures.add(f"car {car} end", objects.vehicle_end(1.75, 0.75, paint, False, rng))
         textures.add(f"car {car} top", objects.vehicle_top(paint, rng))
         textures.add(f"glass {car} side", objects.vehicle_glass((40, 170), 3, rng))
         textures.add(f"glass {car} end", objects.vehicle_glass((40, 96), 2, rng))
     for van in range(VEHICLES // 2):
         paint = rng.uniform(0.15, 0.9)
         textures.add(f"van {van} side", objects.vehicle_side(5.2, 2.1, paint, True, rng))
-        textures.add(f"van {van} end", objects.vehicle_end(1.9, 2.1, paint, rng))
+        textures.add(f"van {van} end", objects.vehicle_end(1.9, 2.1, paint, True, rng))
         textures.add(f"van {van} top", objects.vehicle_top(paint, rng))
     for _ in range(16):
         textures.add("board", objects.board(rng))

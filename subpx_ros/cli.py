@@ -1,0 +1,273 @@
+"""The command line. Exit codes: 0 done, 2 bad usage or input (one line on stderr), 1 a defect (traceback)."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from subpx_ros import __version__
+from subpx_ros.errors import ConfigError, SubpxError
+
+app = typer.Typer(
+    help="Sub-pixel visual odometry: run it on recordings, match pairs, replay through the ROS 2 node, evaluate.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+weights_app = typer.Typer(help="Checkpoints: where they are, fetching, checking.", no_args_is_help=True)
+app.add_typer(weights_app, name="weights")
+
+_SOURCE_HELP = "KITTI sequence folder, rosbag2, or 'demo' for the rendered street."
+Source = Annotated[str, typer.Argument(help=_SOURCE_HELP)]
+Preset = Annotated[Optional[str], typer.Option(help="xfeat, aliked, sift; by default what the device can do.")]
+Mode = Annotated[Optional[str], typer.Option(help="auto, mono or stereo.")]
+Refiner = Annotated[Optional[str], typer.Option(help="auto, none or keypt2subpx.")]
+Device = Annotated[Optional[str], typer.Option(help="auto, cpu or cuda.")]
+ConfigFile = Annotated[Optional[Path], typer.Option("--config", help="YAML file of settings, as config.yaml of a run.")]
+Frames = Annotated[Optional[str], typer.Option(help="A:B, only the frames A <= index < B.")]
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(f"subpx_ros {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    source: Source,
+    out: Annotated[Path, typer.Option(help="Folder for the outputs.")],
+    preset: Preset = None,
+    mode: Mode = None,
+    refiner: Refiner = None,
+    device: Device = None,
+    config: ConfigFile = None,
+    frames: Frames = None,
+) -> None:
+    """Odometry over a recording, without a ROS graph."""
+    from subpx_ros.config import load_config
+    from subpx_ros.console import note, say
+    from subpx_ros.datasets import open_sequence
+    from subpx_ros.output import output_folder
+
+    window = _parse_frames(frames)
+    settings = load_config(_given(preset=preset, mode=mode, refiner=refiner, device=device), config)
+    sequence = open_sequence(source, settings.mode, window)
+    output_folder(out)
+
+    from subpx_ros.evaluation.run import write_run
+    from subpx_ros.evaluation.tables import print_summary
+    from subpx_ros.offline import run_sequence
+
+    print_summary(write_run(run_sequence(sequence, settings, source, note), out))
+    say(f"outputs in {out}: poses.txt, trajectory.tum, summary.json, config.yaml, trajectory.png")
+
+
+@app.command()
+def match(
+    image0: Annotated[Path, typer.Argument(help="First image.")],
+    image1: Annotated[Path, typer.Argument(help="Second image.")],
+    out: Annotated[Path, typer.Option(help="NPZ file for matches and pose.")],
+    camera: Annotated[
+        Optional[str], typer.Option(help="fx,fy,cx,cy in pixels, for both images or for each.")
+    ] = None,
+    preset: Preset = None,
+    refiner: Refiner = None,
+    device: Device = None,
+    config: ConfigFile = None,
+    plot: Annotated[Optional[Path], typer.Option(help="PNG file with the matches drawn.")] = None,
+) -> None:
+    """Match one pair of images, refine the matches and find the relative pose."""
+    from subpx_ros.config import load_config
+    from subpx_ros.console import note
+    from subpx_ros.datasets.image_files import read_grey
+    from subpx_ros.output import output_folder
+
+    settings = load_config(_given(preset=preset, refiner=refiner, device=device), config)
+    images = read_grey(image0), read_grey(image1)
+
+    from subpx_ros.evaluation.plots import plot_refined_matches
+    from subpx_ros.evaluation.tables import print_pair
+    from subpx_ros.pipeline import FrontEnd
+    from subpx_ros.two_view import match_images, parse_cameras
+
+    cameras = parse_cameras(camera, images)
+    if camera is None:
+        note(f"no --camera given: assuming a focal length of {cameras[0].fx:.0f} px")
+    for path in filter(None, (out, plot)):
+        output_folder(path.parent)
+    pair = match_images(FrontEnd(settings, note), images, cameras, settings.pose)
+    pair.save(out)
+    if plot:
+        plot_refined_matches(*images, pair, plot, title=f"{image0.name}, {image1.name}")
+    print_pair(pair)
+
+
+@app.command()
+def bag(source: Source, out: Annotated[Path, typer.Argument(help="Folder of the bag, not there yet.")]) -> None:
+    """Write a recording as a rosbag2 (MCAP) with camera_info, tf_static and ground truth."""
+    from subpx_ros.console import progress_bar, say
+    from subpx_ros.datasets import open_sequence
+    from subpx_ros.datasets.bag_writer import write_bag
+
+    sequence = open_sequence(source)
+    with progress_bar() as bar:
+        task = bar.add_task(f"writing {out.name}", total=len(sequence), detail="frames")
+        write_bag(sequence, out, lambda done, total: bar.update(task, completed=done, total=total))
+    say(f"{len(sequence)} frames in {out}")
+
+
+@app.command()
+def replay(
+    source: Source,
+    out: Annotated[Path, typer.Option(help="Folder for the outputs.")] = Path("out/replay"),
+    rate: Annotated[float, typer.Option(help="Speed relative to the recording; 0: as fast as the node can.")] = 0.0,
+    preset: Preset = None,
+    mode: Mode = None,
+    refiner: Refiner = None,
+    device: Device = None,
+    frames: Frames = None,
+) -> None:
+    """Start the node, play a recording into it over DDS and record what it publishes."""
+    from subpx_ros.console import say
+    from subpx_ros.evaluation.tables import print_summary
+    from subpx_ros.ros.replay import replay as play
+
+    overrides = _given(preset=preset, refiner=refiner, device=device)
+    window = _parse_frames(frames)
+    print_summary(play(source, out=out, overrides=overrides, mode=mode or "auto", rate=rate, frames=window))
+    say(f"outputs in {out}: poses.txt, trajectory.tum, summary.json, config.yaml, trajectory.png")
+
+
+@app.command("eval")
+def evaluate(
+    estimate: Annotated[Path, typer.Argument(help="Trajectory, KITTI rows or TUM.")],
+    truth: Annotated[Path, typer.Argument(help="True trajectory, KITTI rows or TUM.")],
+    out: Annotated[Optional[Path], typer.Option(help="Folder for evaluation.json and trajectory.png.")] = None,
+    scale: Annotated[bool, typer.Option("--scale", help="Align the scale too, for one camera.")] = False,
+) -> None:
+    """Compare a trajectory with the truth: KITTI drift, ATE, RPE."""
+    from subpx_ros.evaluation.compare import evaluate as compare
+    from subpx_ros.evaluation.tables import print_accuracy
+
+    print_accuracy(compare(estimate, truth, out, scale))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def node(context: typer.Context) -> None:
+    """The ROS 2 node alone; takes --ros-args as every node does."""
+    from subpx_ros.ros.node import main as node_main
+
+    raise typer.Exit(node_main(["subpx_odometry", *context.args]))
+
+
+@app.command()
+def demo(
+    data: Annotated[Optional[str], typer.Option(help=f"{_SOURCE_HELP} By default the street.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the outputs.")] = Path("out/demo"),
+) -> None:
+    """Everything in a row: images, a bag, the node over DDS, pictures and the drift table."""
+    from subpx_ros.demo import run_demo
+
+    run_demo(data, out)
+
+
+Names = Annotated[Optional[list[str]], typer.Argument(help="Names as 'subpx weights list' shows; by default all.")]
+
+
+@weights_app.command("list")
+def list_weights() -> None:
+    """All known checkpoints and where they are."""
+    from subpx_ros import weights
+    from subpx_ros.console import table
+
+    rows = []
+    for name, checkpoint in weights.CHECKPOINTS.items():
+        try:
+            where = str(weights.find(name) or "not on this machine")
+        except SubpxError:
+            where = "damaged: see 'subpx weights verify'"
+        rows.append((name, checkpoint.licence, where))
+    table("weights", ("name", "licence", "file"), rows)
+
+
+@weights_app.command()
+def get(names: Names = None) -> None:
+    """Fetch checkpoints into the cache, unless they are on this machine already."""
+    from subpx_ros import weights
+    from subpx_ros.console import note, say
+
+    _for_each(names or list(weights.CHECKPOINTS), lambda name: say(f"{name}: {weights.get(name, note)}"))
+
+
+@weights_app.command()
+def verify(names: Names = None) -> None:
+    """Check the SHA-256 of the checkpoints on this machine."""
+    from subpx_ros import weights
+    from subpx_ros.console import say
+
+    def report(name: str) -> None:
+        path = weights.find(name)
+        say(f"{name}: {f'good, {path}' if path else 'not on this machine'}")
+
+    _for_each(names or list(weights.CHECKPOINTS), report)
+
+
+def _for_each(names: list[str], action: Any) -> None:
+    """Do all, then fail with the first error if there was one, the others having been noted."""
+    from subpx_ros.console import note
+
+    errors = []
+    for name in names:
+        try:
+            action(name)
+        except SubpxError as error:
+            errors.append(error)
+    for error in errors[:-1]:
+        note(f"subpx: {error}")
+    if errors:
+        raise errors[-1]
+
+
+def _given(**options: str | None) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _parse_frames(text: str | None) -> tuple[int | None, int | None] | None:
+    if text is None:
+        return None
+    parsed = re.fullmatch(r"(\d*):(\d*)", text, re.ASCII)
+    if not parsed:
+        raise ConfigError(f"--frames takes A:B, whole numbers either of which may be left out; got '{text}'")
+    start, stop = (int(number) if number else None for number in parsed.groups())
+    return start, stop
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point of `subpx`; returns the exit code."""
+    command = typer.main.get_command(app)
+    try:
+        result = command.main(args=arguments, prog_name="subpx", standalone_mode=False)
+    except SubpxError as error:
+        message, code = str(error), 2
+    except KeyboardInterrupt:
+        message, code = "interrupted", 130
+    except Exception as error:
+        # The library's own usage errors; whatever else comes is a defect and shows its traceback.
+        if not hasattr(error, "format_message"):
+            raise
+        message, code = f"{error.format_message()} (see 'subpx --help')", 2
+    else:
+        return result if isinstance(result, int) else 0
+    print(f"subpx: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

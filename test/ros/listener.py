@@ -1,0 +1,52 @@
+"""A node of the tests: keeps what arrives on topics and calls services."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+
+TIMEOUT_S = 30.0
+
+
+class Listener:
+    """Made before the publisher of interest speaks; `received` holds a list per topic."""
+
+    def __init__(self, context: Context, topics: dict[str, type] | None = None) -> None:
+        self.node = Node("listener", context=context, use_global_arguments=False)
+        self._executor = SingleThreadedExecutor(context=context)
+        self._executor.add_node(self.node)
+        self.received: dict[str, list[Any]] = {topic: [] for topic in topics or {}}
+        for topic, kind in (topics or {}).items():
+            self.node.create_subscription(kind, topic, self.received[topic].append, 100)
+
+    def wait(self, condition: Callable[[], bool], what: str) -> None:
+        deadline_s = time.monotonic() + TIMEOUT_S
+        while not condition():
+            assert time.monotonic() < deadline_s, f"waited {TIMEOUT_S} s for {what}"
+            self._executor.spin_once(timeout_sec=0.05)
+
+    def call(self, kind: Any, name: str, request: Any) -> Any:
+        client = self.node.create_client(kind, name)
+        self.wait(client.service_is_ready, name)
+        future = client.call_async(request)
+        self.wait(future.done, f"the answer of {name}")
+        self.node.destroy_client(client)
+        return future.result()
+
+    def change_state(self, node: str, transition: int) -> bool:
+        request = ChangeState.Request()
+        request.transition.id = transition
+        return bool(self.call(ChangeState, f"{node}/change_state", request).success)
+
+    def state(self, node: str) -> str:
+        return str(self.call(GetState, f"{node}/get_state", GetState.Request()).current_state.label)
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        self.node.destroy_node()
