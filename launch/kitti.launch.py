@@ -1,38 +1,34 @@
-"""Plays a rosbag2 of a KITTI sequence (made by `subpx bag`) into the odometry node."""
+"""Plays a KITTI sequence folder, or a rosbag2 of one, into a node of its own and writes the trajectory at the end.
+
+The topics are those of odometry.launch.py, in the ROS domain of the launch, so that RViz shows them meanwhile.
+"""
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription, Shutdown
-from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.substitutions import FindPackageShare
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, Shutdown
+from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PathJoinSubstitution
+from launch_ros.substitutions import FindPackagePrefix
 
-ARGUMENTS = (
-    ("bag", None, "Folder of the rosbag2, as `subpx bag SOURCE OUT` writes it."),
-    ("rate", "1.0", "Speed of playing relative to the recording."),
-    ("delay", "10.0", "Seconds that the player waits, so that the node can load its models."),
-    ("mode", "stereo", "Cameras to use: mono or stereo."),
-    ("preset", "auto", "Named set of settings: auto, xfeat, aliked or sift."),
-    ("device", "auto", "Where the networks run: auto, cpu or cuda."),
-)
-PASSED_ON = ("mode", "preset", "device")
+ARGUMENTS = {
+    "source": (None, "KITTI sequence folder (calib.txt, image_0/) or rosbag2."),
+    "out": ("kitti_run", "Folder for poses, trajectory, picture and summary."),
+    "rate": ("1.0", "Speed relative to the recording; 0: as fast as the node can. No frame is left out."),
+}
 
 
-def generate_launch_description():
-    odometry = PathJoinSubstitution([FindPackageShare("subpx_ros"), "launch", "odometry.launch.py"])
-    params_file = PathJoinSubstitution([FindPackageShare("subpx_ros"), "config", "kitti.yaml"])
-    arguments = {name: LaunchConfiguration(name) for name in PASSED_ON}
-    arguments |= {"use_sim_time": "true", "params_file": params_file}
-    rate, delay = LaunchConfiguration("rate"), LaunchConfiguration("delay")
+def generate_launch_description() -> LaunchDescription:
+    subpx = PathJoinSubstitution([FindPackagePrefix("subpx_ros"), "lib", "subpx_ros", "subpx"])
+    source, out, rate = (LaunchConfiguration(name) for name in ARGUMENTS)
     return LaunchDescription(
-        [DeclareLaunchArgument(name, default_value=value, description=text) for name, value, text in ARGUMENTS]
-        + [
-            IncludeLaunchDescription(
-                PythonLaunchDescriptionSource(odometry),
-                launch_arguments=arguments.items(),
+        [
+            *(
+                DeclareLaunchArgument(name, default_value=default, description=text)
+                for name, (default, text) in ARGUMENTS.items()
             ),
             ExecuteProcess(
-                cmd=["ros2", "bag", "play", LaunchConfiguration("bag"), "--clock", "--rate", rate, "--delay", delay],
+                cmd=[subpx, "replay", source, "--out", out, "--rate", rate],
+                additional_env={"ROS_DOMAIN_ID": EnvironmentVariable("ROS_DOMAIN_ID", default_value="0")},
                 output="screen",
+                emulate_tty=True,
                 on_exit=Shutdown(),
             ),
         ]

@@ -1,52 +1,62 @@
 """Starts the visual-odometry node. `ros2 launch subpx_ros odometry.launch.py --show-args` lists the arguments."""
 
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
-ARGUMENTS = (
-    ("namespace", "", "Namespace of the node: its topics are relative to it."),
-    ("mode", "stereo", "Cameras to use: mono or stereo."),
-    ("preset", "auto", "Named set of settings: auto, xfeat, aliked or sift."),
-    ("device", "auto", "Where the networks run: auto, cpu or cuda."),
-    ("odom_frame", "odom", "Parent frame of odometry and of the transform."),
-    ("base_frame", "base_link", "Robot frame (x forward, y left, z up)."),
-    (
-        "camera_in_base",
-        "0 0 0 0 0 0",
-        "Left or only camera in base_frame: x y z roll pitch yaw (m, rad), camera axes forward, left, up.",
-    ),
-    ("publish_tf", "true", "Broadcast odom_frame to base_frame on /tf."),
-    ("image_transport", "raw", "Form of the images: raw or compressed."),
-    ("use_sim_time", "false", "Take the time from /clock, for recordings and simulations."),
-)
-TEXTS = ("mode", "preset", "device", "odom_frame", "base_frame", "camera_in_base", "image_transport")
-SWITCHES = ("publish_tf", "use_sim_time")
+# Parameters of the node by the type of their value. An argument that is not given leaves the parameter to params_file.
+TEXT_PARAMETERS = {
+    "mode": "Cameras to use: mono or stereo.",
+    "preset": "Named set of settings: auto, xfeat, aliked or sift.",
+    "refiner": "Refiner of matched keypoints: auto, none or keypt2subpx.",
+    "device": "Where the networks run: auto, cpu or cuda.",
+    "odom_frame": "Parent frame of odometry and of the transform.",
+    "base_frame": "Robot frame (x forward, y left, z up).",
+    "camera_in_base": "Left or only camera in base_frame: x y z roll pitch yaw (m, rad; camera axes forward, left, up).",
+    "image_transport": "Form of the images: raw or compressed.",
+}
+SWITCH_PARAMETERS = {
+    "autostart": "Configure and activate without waiting for a lifecycle manager: true or false.",
+    "publish_tf": "Broadcast odom_frame to base_frame on /tf: true or false.",
+    "use_sim_time": "Take the time from /clock, for recordings and simulations: true or false.",
+}
 
 
-def generate_launch_description():
+def generate_launch_description() -> LaunchDescription:
     default_file = PathJoinSubstitution([FindPackageShare("subpx_ros"), "config", "odometry.yaml"])
-    parameters = {name: ParameterValue(LaunchConfiguration(name), value_type=str) for name in TEXTS}
-    parameters |= {name: ParameterValue(LaunchConfiguration(name), value_type=bool) for name in SWITCHES}
+    descriptions = TEXT_PARAMETERS | SWITCH_PARAMETERS
     return LaunchDescription(
-        [DeclareLaunchArgument(name, default_value=value, description=text) for name, value, text in ARGUMENTS]
-        + [
-            DeclareLaunchArgument(
-                "params_file",
-                default_value=default_file,
-                description="YAML file of further parameters; the arguments above take precedence over it.",
-            ),
-            Node(
-                package="subpx_ros",
-                executable="odometry_node",
-                name="subpx_odometry",
-                namespace=LaunchConfiguration("namespace"),
-                parameters=[LaunchConfiguration("params_file"), parameters],
-                output="screen",
-                emulate_tty=True,
-            ),
+        [
+            DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node and its topics."),
+            DeclareLaunchArgument("params_file", default_value=default_file, description="YAML file of parameters."),
+            *(DeclareLaunchArgument(name, default_value="", description=text) for name, text in descriptions.items()),
+            OpaqueFunction(function=start_node),
         ]
     )
+
+
+def start_node(context: LaunchContext) -> list[Node]:
+    """The node, with the arguments that were given over the parameter file."""
+    given = {name: LaunchConfiguration(name).perform(context) for name in (*TEXT_PARAMETERS, *SWITCH_PARAMETERS)}
+    parameters = {name: _value(name, text) for name, text in given.items() if text}
+    return [
+        Node(
+            package="subpx_ros",
+            executable="odometry_node",
+            name="subpx_odometry",
+            namespace=LaunchConfiguration("namespace"),
+            parameters=[LaunchConfiguration("params_file"), parameters],
+            output="screen",
+            emulate_tty=True,
+        )
+    ]
+
+
+def _value(name: str, text: str) -> str | bool:
+    if name in TEXT_PARAMETERS:
+        return text
+    if text.lower() not in ("true", "false"):
+        raise ValueError(f"launch argument '{name}' takes true or false; got '{text}'")
+    return text.lower() == "true"

@@ -167,7 +167,7 @@ def load_config(overrides: Mapping[str, Any] | None = None, file: Path | None = 
     from_file = read_yaml_table(file) if file else {}
     overrides = overrides or {}
     preset = overrides.get("preset", from_file.get("preset", "auto"))
-    if preset != "auto" and preset not in PRESETS:
+    if preset not in ("auto", *PRESETS):
         raise ConfigError(unknown_name("preset", preset, ["auto", *PRESETS]))
     if preset == "auto":
         device = overrides.get("device", from_file.get("device", "auto"))
@@ -196,7 +196,7 @@ def read_yaml_table(path: Path) -> dict[str, Any]:
         raise ConfigError(f"cannot read the configuration file {path}: {error}") from None
     try:
         content = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except Exception as error:  # beside its own errors PyYAML lets IndexError, KeyError, ... of malformed scalars out
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold a table of settings; got {type(content).__name__}")

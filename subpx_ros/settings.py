@@ -16,6 +16,8 @@ from subpx_ros.errors import ConfigError
 
 _Settings = TypeVar("_Settings", bound="Settings")
 
+_LONGEST_SHOWN = 60
+
 
 def setting(
     default: Any,
@@ -49,18 +51,35 @@ def check_value(name: str, value: Any, kind: type, metadata: Mapping[str, Any]) 
     Raises:
         ConfigError: naming the setting, what it takes and what came.
     """
+    refusal = ConfigError(f"setting '{name}' takes {_describe(kind, metadata)}; got {_shown(value)}")
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:
+            raise refusal from None
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ConfigError(f"setting '{name}' takes {_describe(kind, metadata)}; got {value!r}")
+        raise refusal
     if kind is float and not math.isfinite(value):
-        raise ConfigError(f"setting '{name}' takes {_describe(kind, metadata)}; got {value!r}")
+        raise refusal
     minimum, maximum, choices = (metadata.get(key) for key in ("minimum", "maximum", "choices"))
     too_small = minimum is not None and value < minimum
     too_large = maximum is not None and value > maximum
     if too_small or too_large or (choices and value not in choices):
-        raise ConfigError(f"setting '{name}' takes {_describe(kind, metadata)}; got {value!r}")
+        raise refusal
     return value
+
+
+def _shown(value: Any) -> str:
+    """A value for an error message, short whatever came: nested YAML aliases, or numbers too long to be printed."""
+    if isinstance(value, Mapping):
+        return "a table"
+    if isinstance(value, (list, tuple, set)):
+        return "a list"
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to print integers of thousands of digits
+        return "a number too long to be shown"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
 
 
 def _describe(kind: type, metadata: Mapping[str, Any]) -> str:
@@ -80,9 +99,10 @@ def _describe(kind: type, metadata: Mapping[str, Any]) -> str:
 
 def unknown_name(what: str, name: object, known: list[str]) -> str:
     """The message for a name that is not in a table: the nearest known one, and all of them."""
-    near = difflib.get_close_matches(str(name), known, n=1)
+    text = name if isinstance(name, str) and len(name) <= _LONGEST_SHOWN else _shown(name)
+    near = difflib.get_close_matches(text, known, n=1)
     hint = f" (did you mean '{near[0]}'?)" if near else ""
-    return f"unknown {what} '{name}'{hint}; known are: {', '.join(known)}"
+    return f"unknown {what} '{text}'{hint}; known are: {', '.join(known)}"
 
 
 def from_mapping(kind: type[_Settings], values: Mapping[str, Any], where: str = "") -> _Settings:
@@ -97,12 +117,13 @@ def from_mapping(kind: type[_Settings], values: Mapping[str, Any], where: str = 
 def merge(base: _Settings, values: Mapping[str, Any], where: str = "") -> _Settings:
     """`base` with the nested `values` put over it. Raises as `from_mapping`."""
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{where or 'the configuration'} takes a table of settings; got {values!r}")
+        raise ConfigError(f"{where or 'the configuration'} takes a table of settings; got {_shown(values)}")
     known = [entry.name for entry in dataclasses.fields(base)]  # type: ignore[arg-type]
     changes: dict[str, Any] = {}
     for key, value in values.items():
         if key not in known:
-            raise ConfigError(unknown_name("setting", f"{where}{key}", [f"{where}{name}" for name in known]))
+            shown = key if isinstance(key, str) else _shown(key)
+            raise ConfigError(unknown_name("setting", f"{where}{shown}", [f"{where}{name}" for name in known]))
         current = getattr(base, key)
         changes[key] = merge(current, value, f"{where}{key}.") if isinstance(current, Settings) else value
     try:

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes .venv hold the pinned environment and the package as this tree has it now; quick when it already does.
-# PYTHON=/path/to/python chooses the interpreter, otherwise the first of python3, python3.12, python3.11 that fits.
+# PYTHON=/path/to/python chooses the interpreter, otherwise it is that of .venv, else the first of python3, python3.12,
+# python3.11 that fits.
 set -euo pipefail
 cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
 export PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -52,7 +53,9 @@ digest() {
     LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum
 }
 
-if [ -n "${PYTHON:-}" ]; then candidates=("$PYTHON"); else candidates=(python3 python3.12 python3.11); fi
+candidates=(python3 python3.12 python3.11)
+if [ -x .venv/bin/python ]; then candidates=(.venv/bin/python "${candidates[@]}"); fi
+if [ -n "${PYTHON:-}" ]; then candidates=("$PYTHON"); fi
 case $PWD in *[:\;\$]*) stop "rename this folder: venv, setuptools and CMake cannot take ':', ';' or '\$' in $PWD" ;; esac
 command -v g++ >/dev/null || stop "g++ is needed to compile the messages (Debian, Ubuntu: apt install g++)"
 exec {lock}<. && flock "$lock" # two set-ups of one folder wait for each other

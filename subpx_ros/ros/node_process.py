@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -53,6 +54,7 @@ class NodeProcess:
     def __init__(self, parameters: Mapping[str, Any]) -> None:
         """`parameters` by dotted names, as NodeParameters declares them."""
         self._parameters = dict(parameters)
+        self._child: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="subpx_node_")
@@ -60,16 +62,27 @@ class NodeProcess:
         parameter_file.write_text(yaml.safe_dump({"/**": {"ros__parameters": self._parameters}}), encoding="utf-8")
         self._log = Path(self._folder.name) / "log.txt"
         command = [sys.executable, "-m", "subpx_ros.ros.node", "--ros-args", "--params-file", str(parameter_file)]
-        with self._log.open("wb") as log:
-            # A session of its own: Ctrl-C reaches this process only, which then ends the node in order.
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-            )
+        try:
+            with self._log.open("wb") as log, _signals_held():
+                # A session of its own: Ctrl-C reaches this process only, which then ends the node in order.
+                self._child = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                )
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        if self._child is not None:
+            self.stop()
         self._folder.cleanup()
+
+    @property
+    def _process(self) -> subprocess.Popen[bytes]:
+        if self._child is None:
+            raise RuntimeError("the node's process exists inside a with block only")
+        return self._child
 
     def stop(self, number: int = signal.SIGINT) -> int:
         """Sends the signal, waits, and kills what does not end in time. Returns the exit code, negative for a signal."""
@@ -100,3 +113,23 @@ class NodeProcess:
             return None
         kilobytes = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
         return int(kilobytes[0]) / 1024.0 if kilobytes else None
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Ctrl-C takes effect after the block: in the middle of starting a child it would leave one that nobody knows."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[int] = []
+    numbers: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)
+    previous = {
+        number: signal.signal(number, lambda caught_number, _: caught.append(caught_number)) for number in numbers
+    }
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    for number in caught:
+        signal.raise_signal(number)

@@ -66,19 +66,16 @@ def relative_pose_message(result: OdometryResult, header: Header) -> RelativePos
 
 
 def status_message(
-    result: OdometryResult | None, header: Header, counts: Counts, reason: str, last_good_ns: int | None
+    result: OdometryResult | None, header: Header, counts: Counts, reason: str, since_good_s: float | None
 ) -> OdometryStatus:
-    """`result` is None for a set of images that was refused, and while none comes."""
+    """`result` is None for a set of images that was refused, and while none comes; `since_good_s` before a good pose."""
     message = OdometryStatus(header=header, reason=reason)
     message.frames_received = counts.received
     message.frames_processed = counts.processed
     message.frames_dropped = counts.dropped
-    message.time_since_good_pose = _NO_GOOD_POSE_YET
-    if last_good_ns is not None:
-        now_ns = header.stamp.sec * 10**9 + header.stamp.nanosec
-        message.time_since_good_pose = max(0.0, (now_ns - last_good_ns) * 1e-9)
+    message.time_since_good_pose = _NO_GOOD_POSE_YET if since_good_s is None else max(0.0, since_good_s)
     if result is None:
-        message.state = OdometryStatus.INITIALISING if last_good_ns is None else OdometryStatus.LOST
+        message.state = OdometryStatus.INITIALISING if since_good_s is None else OdometryStatus.LOST
         return message
     message.state = result.state.value
     for name in ("keypoints", "stereo_matches", "matches", "inliers"):

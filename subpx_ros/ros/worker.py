@@ -42,6 +42,7 @@ class Worker:
         self._slot: Slot[ImageSet] = Slot(keep_all)
         self._state = TrackingState.INITIALISING
         self._last_good_ns: int | None = None
+        self._last_good_s: float | None = None
         self._last_work_s: float | None = None
         self._thread = threading.Thread(target=self._run, name="odometry", daemon=True)
 
@@ -64,7 +65,9 @@ class Worker:
         busy = counts.waiting or counts.in_work
         if busy or (self._last_work_s is not None and time.monotonic() - self._last_work_s < _SILENCE_S):
             return
-        self._outputs.publish_status(status_message(None, header, counts, reason, self._last_good_ns))
+        # Nothing says that images are stamped by the clock that runs here, so this time is measured without stamps.
+        since_s = None if self._last_good_s is None else time.monotonic() - self._last_good_s
+        self._outputs.publish_status(status_message(None, header, counts, reason, since_s))
 
     def _run(self) -> None:
         while (images := self._slot.take()) is not None and self._alive():
@@ -99,10 +102,12 @@ class Worker:
             return
         if result is not None:
             if result.state in (TrackingState.TRACKING, TrackingState.DEGRADED):
-                self._last_good_ns = stamp_to_ns(header.stamp)
+                self._last_good_ns, self._last_good_s = stamp_to_ns(header.stamp), time.monotonic()
             self._log_change(result.state, reason)
         counts = self._slot.counts
-        self._outputs.publish_status(status_message(result, header, counts, reason, self._last_good_ns))
+        last_ns = self._last_good_ns
+        since_s = None if last_ns is None else (stamp_to_ns(header.stamp) - last_ns) * 1e-9
+        self._outputs.publish_status(status_message(result, header, counts, reason, since_s))
 
     def _log_change(self, state: TrackingState, reason: str) -> None:
         if state is self._state:

@@ -25,7 +25,7 @@ def domain() -> Iterator[int]:
         yield number
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def context(domain: int) -> Iterator[Context]:
     own = Context()
     rclpy.init(args=[], context=own, domain_id=domain, signal_handler_options=SignalHandlerOptions.NO)

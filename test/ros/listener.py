@@ -32,7 +32,7 @@ class Listener:
             self._executor.spin_once(timeout_sec=0.05)
 
     def call(self, kind: Any, name: str, request: Any) -> Any:
-        client = self.node.create_client(kind, name)
+        client: Any = self.node.create_client(kind, name)
         self.wait(client.service_is_ready, name)
         future = client.call_async(request)
         self.wait(future.done, f"the answer of {name}")

@@ -57,7 +57,8 @@ def _view(forward_m: float, right_m: float) -> NDArray[np.uint8]:
     origin = centre - [right_m, 0.0, forward_m]
     homography = CAMERA.matrix @ np.stack([axis_u, axis_v, origin], axis=1)
     size = (CAMERA.width, CAMERA.height)
-    return np.asarray(cv2.warpPerspective(_texture(), homography, size, flags=cv2.INTER_AREA), dtype=np.uint8)
+    view = cv2.warpPerspective(_texture(), homography, size, flags=cv2.INTER_AREA)
+    return np.asarray(view, dtype=np.uint8)
 
 
 @cache
@@ -68,4 +69,5 @@ def _texture() -> NDArray[np.uint8]:
         for cell in (4, 8, 20, 60)
     ]
     total = np.sum(layers, axis=0)
-    return np.clip(128.0 + 45.0 * total / total.std(), 0, 255).astype(np.uint8)
+    texture: NDArray[np.uint8] = np.clip(128.0 + 45.0 * total / total.std(), 0, 255).astype(np.uint8)
+    return texture

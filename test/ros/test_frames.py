@@ -12,7 +12,7 @@ from subpx_ros.ros.frames import base_from_optical, covariance_to_base
 
 
 def test_camera_at_the_base_looks_along_x() -> None:
-    expected = [[0, 0, 1, 0.5], [-1, 0, 0, -0.25], [0, -1, 0, 1.5], [0, 0, 0, 1]]
+    expected = np.array([[0, 0, 1, 0.5], [-1, 0, 0, -0.25], [0, -1, 0, 1.5], [0, 0, 0, 1]])
     np.testing.assert_allclose(base_from_optical("0.5 -0.25 1.5 0 0 0"), expected, atol=1e-15)
 
 

@@ -100,7 +100,12 @@ def test_an_exception_in_the_callback_stalls_nobody(kind: str) -> None:
     inputs.feed(0, 1)
     with pytest.raises(ValueError, match="first"):
         inputs.feed(1, 1)
-    feeder = threading.Thread(target=lambda: (inputs.feed(0, 2), inputs.feed(1, 2)), daemon=True)
+
+    def feed_both() -> None:
+        inputs.feed(0, 2)
+        inputs.feed(1, 2)
+
+    feeder = threading.Thread(target=feed_both, daemon=True)
     feeder.start()
     feeder.join(timeout=10)
     assert inputs.sets == [[1, 1], [2, 2]]

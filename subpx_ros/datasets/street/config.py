@@ -13,10 +13,10 @@ class StreetConfig(Settings):
 
     seed: int = setting(6, "Seed of the layout, the textures, the drive and the noise.", minimum=0, maximum=2**31 - 1)
     length_m: float = setting(
-        90.0, "Length of the road that can be driven, along its centreline.", unit="m", minimum=50.0, maximum=5000.0
+        80.0, "Length of the road that can be driven, along its centreline.", unit="m", minimum=50.0, maximum=5000.0
     )
     speed_m: float = setting(
-        1.0, "Mean distance between two frames; it varies smoothly by a fifth.", unit="m", minimum=0.05, maximum=3.0
+        1.0, "Mean distance between two frames; it varies smoothly by up to 15 %.", unit="m", minimum=0.05, maximum=3.0
     )
     frame_interval_s: float = setting(0.1, "Time between two frames.", unit="s", minimum=0.001, maximum=10.0)
     camera_height_m: float = setting(1.65, "Height of the cameras above the road.", unit="m", minimum=0.3, maximum=4.0)

@@ -36,7 +36,7 @@ def drive_poses(line: Centreline, config: StreetConfig, frames: int) -> Array:
         )
     rng = np.random.default_rng([config.seed, 1])
     time = np.arange(frames, dtype=np.float64)
-    pace = config.speed_m * (0.9 + 0.1 * _wave(rng, time, 45.0))
+    pace = config.speed_m * (1.0 + 0.15 * _wave(rng, time, 45.0))
     arc = np.concatenate([[0.0], np.cumsum(pace[:-1])])
     states = line.at(arc)
     # Rolling to the outside of bends and slow vibration, as of a car; the amplitudes are those of KITTI's first scenes.

@@ -87,8 +87,12 @@ def _write_images(sequence: Sequence, folder: Path, progress: Callable[[int, int
             _write_png(folder / "image_1" / f"{index:06d}.png", frame.right_image)
 
     with ThreadPoolExecutor(WORKERS) as pool:
-        for done, _ in enumerate(pool.map(write, range(len(sequence))), start=1):
-            progress(done, len(sequence))
+        try:
+            for done, _ in enumerate(pool.map(write, range(len(sequence))), start=1):
+                progress(done, len(sequence))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _write_png(path: Path, image: NDArray[np.uint8]) -> None:

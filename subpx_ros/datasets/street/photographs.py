@@ -1,4 +1,4 @@
-"""The photographs that every texture is made of: those that scikit-image ships inside its wheel, free of restrictions."""
+"""The photographs that every texture is made of: from scikit-image's wheel, CC0 or in the public domain."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def load_photographs() -> dict[str, Image]:
                 f"{' '.join(str(error).split())}: reinstall scikit-image from its wheel"
             ) from error
         grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY) if pixels.ndim == 3 else pixels
-        photographs[name] = np.asarray(grey / 255.0, dtype=np.float32)
+        photographs[name] = np.array(grey, dtype=np.float32) / np.float32(255.0)
     photographs["brick"] = _rectified_brick(photographs["brick"])
     retina = photographs["retina"]
     photographs["retina"] = np.ascontiguousarray(retina[400:1010, 400:1010])
@@ -59,10 +59,9 @@ def _rectified_brick(brick: Image) -> Image:
     """The wall seen straight on with level courses: undoes the perspective that scikit-image documents for `brick`."""
     import cv2
 
-    tilted = cv2.resize(cv2.rotate(brick, cv2.ROTATE_90_COUNTERCLOCKWISE), (1024, 1024), interpolation=cv2.INTER_CUBIC)
+    tilted = cv2.resize(np.rot90(brick).copy(), (1024, 1024), interpolation=cv2.INTER_CUBIC)
     straight_to_tilted = np.array([[0.54764, -0.00219, 0.0], [-0.12822, 0.54688, 0.0], [-0.00022, 0.0, 1.0]])
     inner_square = np.array([[2.2, 0.0, 3.0], [0.0, 2.2, 315.0], [0.0, 0.0, 1.0]])
-    wall: Image = cv2.warpPerspective(
-        tilted, straight_to_tilted @ inner_square, (590, 590), flags=cv2.INTER_AREA | cv2.WARP_INVERSE_MAP
-    )
-    return wall
+    mapping = straight_to_tilted @ inner_square
+    wall = cv2.warpPerspective(tilted, mapping, (590, 590), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    return np.asarray(wall, dtype=np.float32)

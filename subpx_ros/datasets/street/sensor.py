@@ -11,7 +11,8 @@ from subpx_ros.datasets.street.config import StreetConfig
 def expose(image: NDArray[np.float32], config: StreetConfig, frame: int, camera: int) -> NDArray[np.uint8]:
     """The picture (H, W) uint8 that camera 0 (left) or 1 (right) takes of an ideal image (H, W) in [0, 1].
 
-    Seeded by configuration, frame and camera. Exposure drifts slowly, the same for both cameras; their gains differ a little.
+    Seeded by configuration, frame and camera. Exposure drifts slowly, the same for both cameras; their gains differ
+    a little.
     """
     height, width = image.shape
     drift = np.random.default_rng([config.seed, 2]).uniform(0.0, 2 * np.pi, 2)

@@ -43,22 +43,26 @@ def _shade_chunk(faces: ScreenFaces, atlas: TextureAtlas, fragments: Fragments, 
         rows = np.flatnonzero(taps == count)
         if not len(rows):
             continue
-        fine = level[rows].astype(np.int32)
-        arguments = (position[:, rows], stride[:, rows], int(count))
-        finer = _lookup(atlas, texture[rows], fine, *arguments)
-        coarser = _lookup(atlas, texture[rows], np.minimum(fine + 1, atlas.origins.shape[2] - 1), *arguments)
-        result[rows] = finer + (level[rows] - fine) * (coarser - finer)
+        exact = np.take(level, rows)
+        fine = exact.astype(np.int32)
+        places = [np.take(position[axis], rows) for axis in range(2)]
+        strides = [np.take(stride[axis], rows) for axis in range(2)]
+        shown = np.take(texture, rows)
+        finer = _lookup(atlas, shown, fine, places, strides, int(count))
+        coarser = _lookup(atlas, shown, np.minimum(fine + 1, atlas.origins.shape[2] - 1), places, strides, int(count))
+        result[rows] = finer + (exact - fine) * (coarser - finer)
     return result * faces.gains[face]
 
 
 def _footprint(faces: ScreenFaces, face: NDArray[np.int32], x: Array, y: Array) -> tuple[Array, Floats, Floats]:
     """Texel positions (2, n) and how far (2, n) a pixel's footprint reaches along the image's x and y."""
-    a, b, c = faces.inverse_depths.T[:, face]
+    a, b, c = (np.take(column, face) for column in np.ascontiguousarray(faces.inverse_depths.T))
     depth = 1.0 / (a * x + b * y + c)
     position = np.empty((2, len(face)))
     along_x, along_y = np.empty_like(position, dtype=np.float32), np.empty_like(position, dtype=np.float32)
     for axis in range(2):
-        gradient_x, gradient_y, constant = faces.texels[:, axis].T[:, face]
+        columns = np.ascontiguousarray(faces.texels[:, axis].T)
+        gradient_x, gradient_y, constant = (np.take(column, face) for column in columns)
         position[axis] = (gradient_x * x + gradient_y * y + constant) * depth
         along_x[axis] = (gradient_x - position[axis] * a) * (FOOTPRINT_PX * depth)
         along_y[axis] = (gradient_y - position[axis] * b) * (FOOTPRINT_PX * depth)
@@ -66,7 +70,7 @@ def _footprint(faces: ScreenFaces, face: NDArray[np.int32], x: Array, y: Array) 
 
 
 def _axes(along_x: Floats, along_y: Floats) -> tuple[Floats, Floats, Floats]:
-    """Lengths of the longer and shorter axis of the ellipse that a pixel covers, and the longer one as (2, n), texels."""
+    """Longer and shorter axis of the ellipse that a pixel covers, and the longer one as vectors (2, n); texels."""
     uu, vv = along_x**2 + along_y**2
     uv = along_x[0] * along_x[1] + along_y[0] * along_y[1]
     half_difference, middle = 0.5 * (uu - vv), 0.5 * (uu + vv)
@@ -81,22 +85,26 @@ def _lookup(
     atlas: TextureAtlas,
     texture: NDArray[np.int32],
     level: NDArray[np.int32],
-    position: Array,
-    stride: Floats,
+    position: list[Array],
+    stride: list[Floats],
     taps: int,
 ) -> Floats:
-    """Mean (n,) of `taps` bilinear lookups spread evenly along `stride` about `position`, level-0 texels (2, n)."""
+    """Mean (n,) of `taps` bilinear lookups along `stride` about `position`; level-0 texels, (n,) per axis."""
     import torch
 
-    scale = np.exp2(-level.astype(np.float32))
+    scale = np.take(np.exp2(-np.arange(atlas.origins.shape[2], dtype=np.float32)), level)
+    entry = texture * atlas.origins.shape[2] + level
     offsets = ((np.arange(taps) + 0.5) / taps - 0.5).astype(np.float32)
     grid = np.empty((taps, len(level), 2), dtype=np.float32)
     for axis, size in enumerate(atlas.pixels.shape[::-1]):
         # grid_sample counts from -1 to 1 over the borders of the atlas, and texel centres are half a texel inside.
         unit = 2.0 / size
-        origin = (atlas.origins[axis, texture, level] + 0.5) * unit - 1.0
-        low, high = origin.astype(np.float32), (origin + atlas.limits[axis, texture, level] * unit).astype(np.float32)
-        centre = (origin + ((position[axis] + 0.5) * scale - 0.5) * unit).astype(np.float32)
+        first = (atlas.origins[axis].ravel() + 0.5) * unit - 1.0
+        last = first + atlas.limits[axis].ravel() * unit
+        low, high = np.take(first.astype(np.float32), entry), np.take(last.astype(np.float32), entry)
+        centre = np.take(first - 0.5 * unit, entry)
+        centre += (position[axis] + 0.5) * (unit * scale)
+        centre = centre.astype(np.float32)
         step = stride[axis] * scale * np.float32(unit)
         for tap, offset in zip(grid, offsets, strict=True):
             place = step * offset

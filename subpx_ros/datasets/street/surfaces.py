@@ -63,7 +63,7 @@ def grain(name: str, shape: tuple[int, int], rng: np.random.Generator) -> Image:
 
 
 def clouding(shape: tuple[int, int], cells: int, rng: np.random.Generator) -> Image:
-    """Smooth random variation (h, w) in about [-1, 1] with `cells` bumps along the longer side; tiles without a seam."""
+    """Smooth variation (h, w) in about [-1, 1], `cells` bumps along the longer side; tiles without a seam."""
     import cv2
 
     rows = max(round(cells * shape[0] / max(shape)), 2)

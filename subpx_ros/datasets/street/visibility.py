@@ -21,7 +21,7 @@ SUB_SAMPLES: Array = np.stack([_STEPS, (2 * _STEPS + 4) % 9 - 4], axis=1) / 9.0
 """(9, 2): x, y relative to the pixel's centre."""
 _CENTRE = 4
 _CRACK = 1e-5
-"""Tolerance of the inside test, in edge units of about a pixel, so that no gap opens between faces that share an edge."""
+"""Tolerance of the inside test, in about pixels, so that no gap opens between faces that share an edge."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ def find_visible(faces: ScreenFaces, width: int, height: int) -> Fragments:
     nearest = np.zeros((height, width), dtype=np.float32)
     owner = np.full((height, width), sky, dtype=np.int32)
     pixels, candidates = _rasterise(faces, nearest, owner)
+    meeting_pixels, meeting_faces = _meetings(owner, sky)
+    pixels, candidates = np.append(pixels, meeting_pixels), np.append(candidates, meeting_faces)
     owners = owner.ravel()
     edge_pixels, samples = _resolve_edges(faces, owners, pixels, candidates, width)
     return _with_edges(owners, width, edge_pixels, samples)
@@ -80,6 +82,20 @@ def _rasterise(faces: ScreenFaces, nearest: NDArray[np.float32], owner: Ints) ->
     if not pixels:
         return np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int32)
     return np.concatenate(pixels), np.concatenate(candidates)
+
+
+def _meetings(owner: Ints, sky: int) -> tuple[Ints, Ints]:
+    """(pixel, face) pairs along lines where faces run through each other, which is not at an edge of either."""
+    width = owner.shape[1]
+    flat = owner.ravel()
+    pixels, candidates = [], []
+    for changes, step in ((owner[:, 1:] != owner[:, :-1], 1), (owner[1:] != owner[:-1], width)):
+        rows, columns = np.nonzero(changes)
+        first = (rows * width + columns).astype(np.int32)
+        pixels += [first, first + step]
+        candidates += [flat[first + step], flat[first]]
+    found, faces = np.concatenate(pixels), np.concatenate(candidates)
+    return found[faces < sky], faces[faces < sky]
 
 
 def _plane(function: Array, x: Array, y: Array) -> NDArray[np.float32]:

@@ -1,0 +1,136 @@
+"""Matchers on descriptors made by hand, where the right matches can be read off."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from subpx_ros.config import FeatureConfig, MatchingConfig
+from subpx_ros.datatypes import Features, Matches
+from subpx_ros.errors import ConfigError
+from subpx_ros.features import create_detector
+from subpx_ros.features.detector import Detector
+from subpx_ros.matching import create_matcher
+from subpx_ros.matching.matcher import Matcher
+from subpx_ros.matching.mutual_nn import StereoRowMatcher
+
+CPU = torch.device("cpu")
+
+
+def features(angles_deg: list[float], keypoints: list[tuple[float, float]] | None = None) -> Features:
+    """Unit descriptors in the plane, so that similarities are cosines of differences of angles."""
+    angles = torch.deg2rad(torch.tensor(angles_deg, dtype=torch.float32))
+    positions = torch.tensor(keypoints or [(0.0, 0.0)] * len(angles_deg), dtype=torch.float32).reshape(-1, 2)
+    descriptors = torch.stack([angles.cos(), angles.sin()], dim=1).reshape(-1, 2)
+    return Features(positions, torch.ones(len(angles_deg)), descriptors, torch.zeros(10, 10))
+
+
+def pairs(matches: Matches) -> list[tuple[int, int]]:
+    assert matches.indices0.dtype == matches.indices1.dtype == torch.int64
+    assert len(matches) == len(matches.indices1) == len(matches.scores)
+    return list(zip(matches.indices0.tolist(), matches.indices1.tolist(), strict=True))
+
+
+@pytest.fixture(scope="module")
+def sift() -> Detector:
+    return create_detector(FeatureConfig(detector="sift", detection_threshold=0.04), CPU)
+
+
+def mutual_nn(sift: Detector, least: float = 0.5) -> Matcher:
+    return create_matcher(MatchingConfig(min_similarity=least), sift, CPU)
+
+
+def test_nearest_descriptors_are_paired(sift: Detector) -> None:
+    found = mutual_nn(sift).match(features([0, 90, 200]), features([195, 5, 92]))
+    assert pairs(found) == [(0, 1), (1, 2), (2, 0)]
+    expected = np.cos(np.deg2rad([5, 2, 5]))
+    assert np.allclose(found.scores.numpy(), expected, atol=1e-6)
+
+
+def test_only_mutual_neighbours_are_paired(sift: Detector) -> None:
+    # 10 and 20 both have 12 as their nearest; 12 prefers 10.
+    found = mutual_nn(sift).match(features([10, 20]), features([12]))
+    assert pairs(found) == [(0, 0)]
+    found = mutual_nn(sift).match(features([12]), features([10, 20]))
+    assert pairs(found) == [(0, 0)]
+
+
+@pytest.mark.parametrize(("degrees", "kept"), [(59.0, True), (61.0, False)])
+def test_similarity_below_the_threshold_is_no_match(sift: Detector, degrees: float, kept: bool) -> None:
+    found = mutual_nn(sift, least=0.5).match(features([0.0]), features([degrees]))
+    assert len(found) == (1 if kept else 0)
+
+
+def test_scores_lie_between_0_and_1_even_for_opposite_descriptors(sift: Detector) -> None:
+    found = mutual_nn(sift, least=-1.0).match(features([0, 1]), features([0, 180]))
+    assert len(found) >= 1
+    assert float(found.scores.min()) >= 0.0 and float(found.scores.max()) <= 1.0
+
+
+@pytest.mark.parametrize(("count0", "count1"), [(0, 3), (3, 0), (0, 0)])
+def test_an_empty_side_gives_no_matches(sift: Detector, count0: int, count1: int) -> None:
+    sides = features([0.0, 40.0, 80.0][:count0]), features([0.0, 40.0, 80.0][:count1])
+    assert pairs(mutual_nn(sift).match(*sides)) == []
+    assert pairs(StereoRowMatcher(MatchingConfig()).match(*sides, 0.0)) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_matches_are_one_to_one_also_with_equal_descriptors(sift: Detector, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    angles0, angles1 = (rng.integers(0, 12, 40) * 30.0 for _ in range(2))
+    rows = rng.uniform(0, 5, (2, 40))
+    left = features(list(angles0), [(50.0, y) for y in rows[0]])
+    right = features(list(angles1), [(40.0, y) for y in rows[1]])
+    for found in (
+        pairs(mutual_nn(sift).match(left, right)),
+        pairs(StereoRowMatcher(MatchingConfig()).match(left, right, 0.0)),
+    ):
+        assert found
+        for side in zip(*found, strict=True):
+            assert len(set(side)) == len(found)
+
+
+def row_matches(left: Features, right: Features, principal_offset_px: float = 0.0) -> list[tuple[int, int]]:
+    config = MatchingConfig(min_similarity=0.5, max_row_difference_px=2.0, min_disparity_px=1.0)
+    return pairs(StereoRowMatcher(config).match(left, right, principal_offset_px))
+
+
+@pytest.mark.parametrize(("difference", "kept"), [(0.0, True), (2.0, True), (-2.0, True), (2.1, False), (-2.1, False)])
+def test_rows_may_differ_by_so_much(difference: float, kept: bool) -> None:
+    found = row_matches(features([0.0], [(50.0, 20.0)]), features([0.0], [(40.0, 20.0 + difference)]))
+    assert len(found) == (1 if kept else 0)
+
+
+@pytest.mark.parametrize(("disparity", "kept"), [(1.0, True), (0.9, False), (0.0, False), (-5.0, False), (49.0, True)])
+def test_disparity_has_a_least_value(disparity: float, kept: bool) -> None:
+    found = row_matches(features([0.0], [(50.0, 20.0)]), features([0.0], [(50.0 - disparity, 20.0)]))
+    assert len(found) == (1 if kept else 0)
+
+
+@pytest.mark.parametrize(("offset", "disparity", "kept"), [(7.0, 7.5, False), (7.0, 8.5, True), (-7.0, -5.5, True)])
+def test_disparity_counts_from_that_of_infinity(offset: float, disparity: float, kept: bool) -> None:
+    found = row_matches(features([0.0], [(50.0, 20.0)]), features([0.0], [(50.0 - disparity, 20.0)]), offset)
+    assert len(found) == (1 if kept else 0)
+
+
+def test_a_better_descriptor_in_another_row_does_not_distract() -> None:
+    left = features([0.0], [(50.0, 20.0)])
+    right = features([0.0, 10.0], [(40.0, 90.0), (40.0, 20.5)])
+    assert row_matches(left, right) == [(0, 1)]
+
+
+def test_a_pair_that_is_not_allowed_is_none_even_at_the_least_similarity() -> None:
+    matcher = StereoRowMatcher(MatchingConfig(min_similarity=-1.0))
+    found = matcher.match(features([0.0], [(50.0, 20.0)]), features([0.0], [(60.0, 20.0)]), 0.0)
+    assert pairs(found) == []
+
+
+def test_an_unknown_matcher_is_refused_with_the_known_ones(sift: Detector) -> None:
+    with pytest.raises(ConfigError, match=r"'mutual_n'.*did you mean 'mutual_nn'.*lightglue"):
+        create_matcher(MatchingConfig(matcher="mutual_n"), sift, CPU)
+
+
+def test_lightglue_refuses_a_detector_it_was_not_trained_for(sift: Detector) -> None:
+    with pytest.raises(ConfigError, match=r"no weights for the detector sift.*aliked-n16"):
+        create_matcher(MatchingConfig(matcher="lightglue"), sift, CPU)
