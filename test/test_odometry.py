@@ -1,0 +1,275 @@
+"""Visual odometry over a short rendered street, with SIFT, which needs no weights."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from subpx_ros.config import Config, load_config
+from subpx_ros.datasets.street import StreetConfig, StreetSequence
+from subpx_ros.datatypes import Camera, Features, Frame, OdometryResult, PoseStatus, Rig, TrackingState
+from subpx_ros.errors import DataError
+from subpx_ros.geometry import angle_between, invert, rotation_angle
+from subpx_ros.odometry import VisualOdometry
+from subpx_ros.pipeline import FrontEnd
+
+Array = NDArray[np.float64]
+
+CAMERA = Camera(230.0, 230.0, 159.5, 79.5, 320, 160)
+RIG = Rig(CAMERA, CAMERA, 0.5)
+MONO = Rig(CAMERA)
+CONFIG = load_config({"preset": "sift", "device": "cpu", "refiner": "none"})
+FRAMES = 8
+STEREO_BOUND = 0.02
+"""Of the distance travelled; what was measured is under half of it."""
+
+
+@pytest.fixture(scope="module")
+def street() -> StreetSequence:
+    return StreetSequence(StreetConfig(seed=3, length_m=50.0, speed_m=0.5), frames=FRAMES, rig=RIG)
+
+
+@pytest.fixture(scope="module")
+def frames(street: StreetSequence) -> list[Frame]:
+    return list(street)
+
+
+@pytest.fixture(scope="module")
+def front_end() -> FrontEnd:
+    return FrontEnd(CONFIG)
+
+
+@pytest.fixture
+def stereo(front_end: FrontEnd) -> VisualOdometry:
+    return VisualOdometry(CONFIG, RIG, front_end=front_end)
+
+
+@pytest.fixture
+def mono(front_end: FrontEnd) -> VisualOdometry:
+    return VisualOdometry(CONFIG, MONO, front_end=front_end)
+
+
+def left_only(frame: Frame) -> Frame:
+    return Frame(frame.stamp_ns, frame.image, MONO)
+
+
+def black(frame: Frame) -> Frame:
+    dark = np.zeros_like(frame.image)
+    return dataclasses.replace(frame, image=dark, right_image=None if frame.right_image is None else dark)
+
+
+def process_all(odometry: VisualOdometry, frames: Sequence[Frame]) -> list[OdometryResult]:
+    results = [odometry.process(frame) for frame in frames]
+    for result in results:
+        assert_sound(result)
+    return results
+
+
+def assert_sound(result: OdometryResult) -> None:
+    """What holds for every result, found or lost."""
+    assert np.all(np.isfinite(result.T_odom_camera)) and np.all(np.isfinite(result.covariance))
+    rotation = result.T_odom_camera[:3, :3]
+    assert np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-9)
+    assert np.all(np.linalg.eigvalsh(result.covariance) > -1e-12)
+    assert set(result.counts) == {"keypoints", "stereo_matches", "matches", "inliers"}
+    assert result.counts["matches"] == len(result.matches) >= result.counts["inliers"]
+    assert len(result.relative_pose.inliers) in (0, len(result.matches))
+    assert list(result.stage_ms)[-1] == "total"
+    assert all(np.isfinite(value) and value >= 0 for value in result.stage_ms.values())
+    assert (result.relative_pose.T_reference_current is not None) == result.relative_pose.ok
+    assert bool(result.relative_pose.reason) != result.relative_pose.ok
+
+
+def rotation_error_deg(T: Array, truth: Array) -> float:
+    return float(np.rad2deg(rotation_angle(T[:3, :3].T @ truth[:3, :3])))
+
+
+def test_stereo_follows_the_street(stereo: VisualOdometry, street: StreetSequence, frames: list[Frame]) -> None:
+    results = process_all(stereo, frames)
+    assert street.truth is not None
+    assert [result.state for result in results[1:]] == [TrackingState.TRACKING] * (FRAMES - 1)
+    assert [result.stamp_ns for result in results] == list(street.stamps_ns)
+    length = float(np.sum(np.linalg.norm(np.diff(street.truth[:, :3, 3], axis=0), axis=1)))
+    assert length > 2.5
+    last = results[-1].T_odom_camera
+    assert np.linalg.norm(last[:3, 3] - street.truth[-1, :3, 3]) < STEREO_BOUND * length
+    assert rotation_error_deg(last, street.truth[-1]) < 0.3
+    for result in results[1:]:
+        assert result.relative_pose.metric
+        assert result.counts["inliers"] > 0.5 * result.counts["matches"] > 20
+        assert set(result.stage_ms) == {"features", "stereo", "refinement", "matching", "pose", "total"}
+
+
+def test_covariance_of_the_odometry_grows_along_the_way(stereo: VisualOdometry, frames: list[Frame]) -> None:
+    spreads = [np.trace(result.covariance[:3, :3]) for result in process_all(stereo, frames)]
+    assert spreads[0] == 0.0
+    assert np.all(np.diff(spreads) > 0)
+
+
+def test_mono_follows_the_rotation_and_the_direction(
+    mono: VisualOdometry, street: StreetSequence, frames: list[Frame]
+) -> None:
+    results = process_all(mono, [left_only(frame) for frame in frames])
+    assert street.truth is not None
+    rotations, directions = [], []
+    for index, result in enumerate(results[1:], start=1):
+        assert result.state is TrackingState.TRACKING and not result.relative_pose.metric
+        T = result.relative_pose.T_reference_current
+        assert T is not None and np.linalg.norm(T[:3, 3]) == pytest.approx(1.0, abs=1e-9)
+        truth = invert(street.truth[index - 1]) @ street.truth[index]
+        rotations.append(rotation_error_deg(T, truth))
+        directions.append(np.rad2deg(angle_between(T[:3, 3], truth[:3, 3])))
+    assert np.median(rotations) < 0.1 and np.max(rotations) < 0.3
+    assert np.median(directions) < 3.0
+
+
+def test_the_first_frame_has_nothing_to_relate_to(stereo: VisualOdometry, frames: list[Frame]) -> None:
+    result = stereo.process(frames[0])
+    assert_sound(result)
+    assert result.relative_pose.status is PoseStatus.NO_REFERENCE
+    assert result.state is TrackingState.INITIALISING
+    assert result.reference_stamp_ns is None
+    assert np.array_equal(result.T_odom_camera, np.eye(4)) and not result.covariance.any()
+    assert result.counts["keypoints"] > 0 and result.counts["stereo_matches"] > 0
+    assert len(result.matches) == 0
+
+
+def test_results_name_the_frame_they_refer_to(stereo: VisualOdometry, frames: list[Frame]) -> None:
+    results = process_all(stereo, frames[:3])
+    assert [result.reference_stamp_ns for result in results] == [None, frames[0].stamp_ns, frames[1].stamp_ns]
+
+
+@pytest.mark.parametrize("cameras", ["stereo", "mono"])
+def test_a_black_frame_is_lost_and_the_next_good_pair_recovers(
+    cameras: str, request: pytest.FixtureRequest, frames: list[Frame]
+) -> None:
+    odometry: VisualOdometry = request.getfixturevalue(cameras)
+    drive = frames if cameras == "stereo" else [left_only(frame) for frame in frames]
+    before, dark, again, recovered = process_all(odometry, [*drive[:2], black(drive[2]), *drive[3:5]])[1:]
+    assert before.state is TrackingState.TRACKING
+    assert dark.state is TrackingState.LOST
+    assert dark.relative_pose.status is PoseStatus.FEW_MATCHES
+    assert dark.counts["keypoints"] == 0
+    assert np.array_equal(dark.T_odom_camera, before.T_odom_camera)
+    assert again.state in (TrackingState.LOST, TrackingState.TRACKING)
+    assert recovered.state is TrackingState.TRACKING
+    step = invert(again.T_odom_camera) @ recovered.T_odom_camera
+    assert recovered.relative_pose.T_reference_current is not None
+    assert np.allclose(step, recovered.relative_pose.T_reference_current, atol=1e-9)
+
+
+def test_a_drive_may_begin_in_the_dark(stereo: VisualOdometry, frames: list[Frame]) -> None:
+    results = process_all(stereo, [black(frames[0]), *frames[1:4]])
+    assert results[0].relative_pose.status is PoseStatus.NO_REFERENCE
+    assert results[1].state is TrackingState.LOST
+    assert results[3].state is TrackingState.TRACKING
+
+
+def test_identical_images_are_no_motion_in_stereo(stereo: VisualOdometry, frames: list[Frame]) -> None:
+    results = process_all(stereo, [frames[0]] + [dataclasses.replace(frames[0], stamp_ns=n) for n in (1, 2, 3)])
+    for result in results[1:]:
+        assert result.state is TrackingState.TRACKING and result.relative_pose.ok
+        assert np.allclose(result.T_odom_camera, np.eye(4), atol=1e-6)
+
+
+def test_identical_images_are_degenerate_but_not_lost_for_one_camera(mono: VisualOdometry, frames: list[Frame]) -> None:
+    still = left_only(frames[0])
+    results = process_all(mono, [still, still, still, left_only(frames[1])])
+    for result in results[1:3]:
+        assert result.relative_pose.status is PoseStatus.DEGENERATE
+        assert result.state is not TrackingState.LOST
+        assert np.array_equal(result.T_odom_camera, np.eye(4))
+    assert results[3].state is TrackingState.TRACKING
+    assert results[3].reference_stamp_ns == still.stamp_ns
+
+
+def test_standing_still_does_not_drift(stereo: VisualOdometry, frames: list[Frame]) -> None:
+    rng = np.random.default_rng(0)
+
+    def noisy(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.clip(np.rint(image + rng.normal(0.0, 3.0, image.shape)), 0, 255).astype(np.uint8)
+
+    assert frames[0].right_image is not None
+    still = [
+        Frame(stamp, noisy(frames[0].image), RIG, noisy(frames[0].right_image)) for stamp in range(10)
+    ]
+    results = process_all(stereo, still)
+    distances = [float(np.linalg.norm(result.T_odom_camera[:3, 3])) for result in results[1:]]
+    assert all(result.reference_stamp_ns == 0 for result in results[1:])
+    assert max(distances) < 0.02
+    # Each pose refers to the first frame: the last is no worse than the early ones.
+    assert max(distances[5:]) < 3.0 * max(distances[:4])
+    assert np.trace(results[-1].covariance) < 3.0 * np.trace(results[1].covariance)
+
+
+def test_reset_makes_the_next_frame_the_origin(stereo: VisualOdometry, frames: list[Frame]) -> None:
+    fresh = process_all(stereo, frames[3:6])
+    stereo.reset()
+    again = process_all(stereo, frames[3:6])
+    assert again[0].relative_pose.status is PoseStatus.NO_REFERENCE
+    for before, after in zip(fresh, again, strict=True):
+        assert np.array_equal(before.T_odom_camera, after.T_odom_camera)
+        assert np.array_equal(before.covariance, after.covariance)
+
+
+def test_the_same_frames_give_the_same_poses(front_end: FrontEnd, frames: list[Frame]) -> None:
+    runs = [process_all(VisualOdometry(CONFIG, RIG, front_end=front_end), frames[:4]) for _ in range(2)]
+    for first, second in zip(*runs, strict=True):
+        assert np.array_equal(first.T_odom_camera, second.T_odom_camera)
+
+
+def test_a_frame_of_another_rig_is_refused(stereo: VisualOdometry, mono: VisualOdometry, frames: list[Frame]) -> None:
+    with pytest.raises(DataError, match="rig .* was required; got one of"):
+        stereo.process(left_only(frames[0]))
+    with pytest.raises(DataError, match="was required"):
+        mono.process(frames[0])
+    moved = dataclasses.replace(RIG, baseline_m=0.51)
+    with pytest.raises(DataError, match="was required"):
+        stereo.process(dataclasses.replace(frames[0], rig=moved))
+
+
+def test_mode_must_fit_the_rig(front_end: FrontEnd) -> None:
+    def made(mode: str, rig: Rig) -> str:
+        return VisualOdometry(dataclasses.replace(CONFIG, mode=mode), rig, front_end=front_end).mode
+
+    with pytest.raises(DataError, match="'stereo' needs a rig of two cameras; got one"):
+        made("stereo", MONO)
+    assert (made("auto", RIG), made("auto", MONO), made("mono", RIG), made("stereo", RIG)) == (
+        "stereo", "mono", "mono", "stereo",
+    )  # fmt: skip
+
+
+def test_mode_mono_leaves_the_right_image_out(front_end: FrontEnd, frames: list[Frame]) -> None:
+    odometry = VisualOdometry(dataclasses.replace(CONFIG, mode="mono"), RIG, front_end=front_end)
+    results = process_all(odometry, frames[:2])
+    assert results[1].relative_pose.ok and not results[1].relative_pose.metric
+    assert results[1].counts["stereo_matches"] == 0
+
+
+def test_it_names_its_parts(stereo: VisualOdometry) -> None:
+    assert (stereo.detector, stereo.matcher, stereo.refiner, stereo.device) == ("sift", "mutual_nn", "none", "cpu")
+
+
+class CountingFrontEnd(FrontEnd):
+    """Counts the images that are described."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.described: list[bytes] = []
+
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Features]:
+        self.described += [image.tobytes() for image in images]
+        return super().detect(images)
+
+
+@pytest.mark.parametrize(("rig", "cameras"), [(RIG, 2), (MONO, 1)])
+def test_each_image_is_described_once(rig: Rig, cameras: int, frames: list[Frame]) -> None:
+    front_end = CountingFrontEnd(CONFIG)
+    odometry = VisualOdometry(CONFIG, rig, front_end=front_end)
+    for frame in frames[:4]:
+        odometry.process(frame if cameras == 2 else left_only(frame))
+    assert len(front_end.described) == len(set(front_end.described)) == 4 * cameras
