@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -24,12 +25,12 @@ app.add_typer(weights_app, name="weights")
 
 _SOURCE_HELP = "KITTI sequence folder, rosbag2, or 'demo' for the rendered street."
 Source = Annotated[str, typer.Argument(help=_SOURCE_HELP)]
-Preset = Annotated[Optional[str], typer.Option(help="xfeat, aliked, sift; by default what the device can do.")]
-Mode = Annotated[Optional[str], typer.Option(help="auto, mono or stereo.")]
-Refiner = Annotated[Optional[str], typer.Option(help="auto, none or keypt2subpx.")]
-Device = Annotated[Optional[str], typer.Option(help="auto, cpu or cuda.")]
-ConfigFile = Annotated[Optional[Path], typer.Option("--config", help="YAML file of settings, as config.yaml of a run.")]
-Frames = Annotated[Optional[str], typer.Option(help="A:B, only the frames A <= index < B.")]
+Preset = Annotated[str | None, typer.Option(help="xfeat, aliked, sift; by default what the device can do.")]
+Mode = Annotated[str | None, typer.Option(help="auto, mono or stereo.")]
+Refiner = Annotated[str | None, typer.Option(help="auto, none or keypt2subpx.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file of settings, as config.yaml of a run.")]
+Frames = Annotated[str | None, typer.Option(help="A:B, only the frames A <= index < B.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -74,14 +75,12 @@ def match(
     image0: Annotated[Path, typer.Argument(help="First image.")],
     image1: Annotated[Path, typer.Argument(help="Second image.")],
     out: Annotated[Path, typer.Option(help="NPZ file for matches and pose.")],
-    camera: Annotated[
-        Optional[str], typer.Option(help="fx,fy,cx,cy in pixels, for both images or for each.")
-    ] = None,
+    camera: Annotated[str | None, typer.Option(help="fx,fy,cx,cy in pixels, for both images or for each.")] = None,
     preset: Preset = None,
     refiner: Refiner = None,
     device: Device = None,
     config: ConfigFile = None,
-    plot: Annotated[Optional[Path], typer.Option(help="PNG file with the matches drawn.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="PNG file with the matches drawn.")] = None,
 ) -> None:
     """Match one pair of images, refine the matches and find the relative pose."""
     from subpx_ros.config import load_config
@@ -149,7 +148,7 @@ def replay(
 def evaluate(
     estimate: Annotated[Path, typer.Argument(help="Trajectory, KITTI rows or TUM.")],
     truth: Annotated[Path, typer.Argument(help="True trajectory, KITTI rows or TUM.")],
-    out: Annotated[Optional[Path], typer.Option(help="Folder for evaluation.json and trajectory.png.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for evaluation.json and trajectory.png.")] = None,
     scale: Annotated[bool, typer.Option("--scale", help="Align the scale too, for one camera.")] = False,
 ) -> None:
     """Compare a trajectory with the truth: KITTI drift, ATE, RPE."""
@@ -169,7 +168,7 @@ def node(context: typer.Context) -> None:
 
 @app.command()
 def demo(
-    data: Annotated[Optional[str], typer.Option(help=f"{_SOURCE_HELP} By default the street.")] = None,
+    data: Annotated[str | None, typer.Option(help=f"{_SOURCE_HELP} By default the street.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the outputs.")] = Path("out/demo"),
 ) -> None:
     """Everything in a row: images, a bag, the node over DDS, pictures and the drift table."""
@@ -178,7 +177,7 @@ def demo(
     run_demo(data, out)
 
 
-Names = Annotated[Optional[list[str]], typer.Argument(help="Names as 'subpx weights list' shows; by default all.")]
+Names = Annotated[list[str] | None, typer.Argument(help="Names as 'subpx weights list' shows; by default all.")]
 
 
 @weights_app.command("list")
@@ -219,20 +218,20 @@ def verify(names: Names = None) -> None:
     _for_each(names or list(weights.CHECKPOINTS), report)
 
 
-def _for_each(names: list[str], action: Any) -> None:
-    """Do all, then fail with the first error if there was one, the others having been noted."""
+def _for_each(names: list[str], action: Callable[[str], None]) -> None:
+    """Do all, then fail with the last error if there was one, the others having been noted."""
     from subpx_ros.console import note
 
-    errors = []
+    failures = []
     for name in names:
         try:
             action(name)
         except SubpxError as error:
-            errors.append(error)
-    for error in errors[:-1]:
-        note(f"subpx: {error}")
-    if errors:
-        raise errors[-1]
+            failures.append(error)
+    for failure in failures[:-1]:
+        note(f"subpx: {failure}")
+    if failures:
+        raise failures[-1]
 
 
 def _given(**options: str | None) -> dict[str, Any]:
@@ -242,9 +241,9 @@ def _given(**options: str | None) -> dict[str, Any]:
 def _parse_frames(text: str | None) -> tuple[int | None, int | None] | None:
     if text is None:
         return None
-    parsed = re.fullmatch(r"(\d*):(\d*)", text, re.ASCII)
+    parsed = re.fullmatch(r"(\d{0,9}):(\d{0,9})", text, re.ASCII)
     if not parsed:
-        raise ConfigError(f"--frames takes A:B, whole numbers either of which may be left out; got '{text}'")
+        raise ConfigError(f"--frames takes A:B, whole numbers either of which may be left out; got '{text[:40]}'")
     start, stop = (int(number) if number else None for number in parsed.groups())
     return start, stop
 
@@ -256,7 +255,7 @@ def main(arguments: list[str] | None = None) -> int:
         result = command.main(args=arguments, prog_name="subpx", standalone_mode=False)
     except SubpxError as error:
         message, code = str(error), 2
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         message, code = "interrupted", 130
     except Exception as error:
         # The library's own usage errors; whatever else comes is a defect and shows its traceback.

@@ -196,7 +196,8 @@ def read_yaml_table(path: Path) -> dict[str, Any]:
         raise ConfigError(f"cannot read the configuration file {path}: {error}") from None
     try:
         content = yaml.safe_load(text)
-    except Exception as error:  # beside its own errors PyYAML lets IndexError, KeyError, ... of malformed scalars out
+    except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        # Beside its own errors PyYAML lets those of malformed scalars out, such as IndexError for an empty !!int.
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold a table of settings; got {type(content).__name__}")

@@ -87,7 +87,7 @@ def minimise(
         state = retract(state, step)
         if np.max(np.abs(step)) < tolerance:
             break
-    return state, np.linalg.inv(normal)
+    return state, np.asarray(np.linalg.inv(normal), dtype=np.float64)
 
 
 def _robust_variance(squared: Array, dimension: int) -> float:

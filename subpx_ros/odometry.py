@@ -78,7 +78,9 @@ class VisualOdometry:
             SubpxError: a model, its weights or the device cannot be had.
         """
         if config.mode == "stereo" and not rig.stereo:
-            raise DataError("mode 'stereo' needs a rig of two cameras; got one: choose mode 'mono' or give the right one")
+            raise DataError(
+                "mode 'stereo' needs a rig of two cameras; got one: choose mode 'mono' or give the right one"
+            )
         self._config = config
         self._rig = rig
         self._stereo = rig.stereo and config.mode != "mono"
@@ -139,7 +141,7 @@ class VisualOdometry:
         record.counts["inliers"] = int(np.count_nonzero(relative.inliers))
         return OdometryResult(
             stamp_ns=frame.stamp_ns,
-            state=self._state(),
+            state=self._state(relative),
             T_odom_camera=self._T_odom_camera,
             covariance=self._covariance,
             relative_pose=relative,
@@ -184,9 +186,7 @@ class VisualOdometry:
             if self._stereo:
                 before = StereoPoints(matches.refined0, reference.disparity[found.indices0.cpu().numpy()])
                 now = StereoPoints(matches.refined1, disparity[found.indices1.cpu().numpy()])
-                relative, found_centre = estimate_stereo(
-                    before, now, self._rig, self._config.pose, self._right_centre
-                )
+                relative, found_centre = estimate_stereo(before, now, self._rig, self._config.pose, self._right_centre)
                 self._right_centre = self._right_centre.updated(found_centre)
             else:
                 camera = self._rig.left
@@ -214,10 +214,11 @@ class VisualOdometry:
         motion = np.linalg.norm(matches.refined1 - matches.refined0, axis=1)[relative.inliers]
         return float(np.median(motion)) >= self._config.odometry.keyframe_min_motion_px
 
-    def _state(self) -> TrackingState:
+    def _state(self, relative: RelativePose) -> TrackingState:
         if self._lost:
             return TrackingState.LOST
-        return TrackingState.INITIALISING if self._reference is None else TrackingState.TRACKING
+        first = relative.status is PoseStatus.NO_REFERENCE
+        return TrackingState.INITIALISING if first else TrackingState.TRACKING
 
 
 def _no_matches() -> RefinedMatches:

@@ -94,7 +94,7 @@ def _solve_stereo(
 ) -> tuple[RelativePose, RightCentre]:
     points = triangulate(reference, right_centre.applied_to(rig))
     usable = np.isfinite(points[:, 2])
-    _require_matches(np.count_nonzero(usable), config, "matches with depth")
+    _require_matches(int(np.count_nonzero(usable)), config, "matches with depth")
 
     options = _ransac_options(config) | {"max_reproj_error": config.reprojection_threshold_px}
     found, info = poselib.estimate_absolute_pose(current.left[usable], points[usable], _poselib(rig.left), options)

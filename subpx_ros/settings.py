@@ -59,7 +59,7 @@ def check_value(name: str, value: Any, kind: type, metadata: Mapping[str, Any]) 
             raise refusal from None
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise refusal
-    if kind is float and not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise refusal
     minimum, maximum, choices = (metadata.get(key) for key in ("minimum", "maximum", "choices"))
     too_small = minimum is not None and value < minimum
@@ -134,7 +134,7 @@ def merge(base: _Settings, values: Mapping[str, Any], where: str = "") -> _Setti
 
 def to_mapping(settings: Settings) -> dict[str, Any]:
     """Nested plain values, ready for YAML or JSON."""
-    return dataclasses.asdict(settings)  # type: ignore[call-overload, no-any-return]
+    return dataclasses.asdict(settings)  # type: ignore[call-overload]
 
 
 def walk(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any, dataclasses.Field[Any]]]:

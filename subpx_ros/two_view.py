@@ -61,8 +61,8 @@ def match_images(
     config: PoseConfig,
 ) -> TwoView:
     """Match and refine two grey images (H, W) uint8, of sizes that may differ, and find their relative pose."""
-    features = [front_end.detect([image])[0] for image in images]
-    matches = front_end.refine(*features, front_end.match(*features))
+    features0, features1 = (front_end.detect([image])[0] for image in images)
+    matches = front_end.refine(features0, features1, front_end.match(features0, features1))
     return TwoView(matches, estimate_mono(matches.refined0, matches.refined1, *cameras, config))
 
 
@@ -83,8 +83,12 @@ def parse_cameras(text: str | None, images: tuple[NDArray[np.uint8], NDArray[np.
         numbers = []
     if len(numbers) not in (4, 8):
         raise ConfigError(f"--camera takes fx,fy,cx,cy in pixels, once or for each image; got '{text}'")
-    first, second = (Camera(*numbers[start : start + 4], *size) for start, size in zip((0, len(numbers) - 4), sizes, strict=True))
-    return first, second
+    return _camera(numbers[:4], *sizes[0]), _camera(numbers[-4:], *sizes[1])
+
+
+def _camera(numbers: list[float], width: int, height: int) -> Camera:
+    fx, fy, cx, cy = numbers
+    return Camera(fx, fy, cx, cy, width, height)
 
 
 def _assumed_camera(width: int, height: int) -> Camera:

@@ -252,7 +252,7 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
             return load_file(path)
         with torch.serialization.safe_globals(_numpy_scalars()):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the readers raise whatever a damaged file leads them to
+    except Exception as error:  # noqa: BLE001 - the readers raise whatever a damaged file leads them to
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WeightsError(f"{path} cannot be read as a checkpoint of plain tensors: {reason}") from None
     for key in ("model", "state_dict"):

@@ -33,7 +33,9 @@ def imported(path: Path) -> set[str]:
 
 def is_ros(name: str) -> bool:
     top = name.partition(".")[0]
-    return top in ROS_NAMES or top.endswith(("_msgs", "_interfaces", "_srvs")) or f"{name}.".startswith("subpx_ros.msg.")
+    return (
+        top in ROS_NAMES or top.endswith(("_msgs", "_interfaces", "_srvs")) or f"{name}.".startswith("subpx_ros.msg.")
+    )
 
 
 def run_python(code: str) -> None:
@@ -58,9 +60,7 @@ def test_the_check_sees_ros_where_it_is_allowed() -> None:
 
 
 def test_only_commands_that_start_the_node_reach_for_it() -> None:
-    reaching = {
-        module_name(path) for path in CORE if any(name.startswith("subpx_ros.ros") for name in imported(path))
-    }
+    reaching = {module_name(path) for path in CORE if any(name.startswith("subpx_ros.ros") for name in imported(path))}
     assert reaching <= {"subpx_ros.cli", "subpx_ros.demo"}
 
 

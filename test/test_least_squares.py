@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -92,7 +94,7 @@ def test_covariance_agrees_with_the_spread_of_many_fits(dimension: int) -> None:
 def test_prior_alone_decides_where_the_residuals_say_nothing() -> None:
     x = np.zeros(20)
     y = np.full(20, 4.0) + 0.1 * np.random.default_rng(0).normal(size=20)
-    prior = Prior(lambda state: state - [1.5, 0.0], np.diag([1.0 / 0.3**2, 0.0]))
+    prior: Prior[Array] = Prior(lambda state: state - [1.5, 0.0], np.diag([1.0 / 0.3**2, 0.0]))
     state, covariance = fitted(fit_line(x, y, prior))
     assert state[0] == pytest.approx(1.5, abs=1e-9)
     assert covariance[0, 0] == pytest.approx(0.3**2, rel=1e-9)
@@ -105,7 +107,7 @@ def test_prior_pulls_by_its_weight() -> None:
     y = LINE[0] * x + LINE[1] + 0.1 * rng.normal(size=50)
     slopes = []
     for deviation in (1e-6, 0.05, 1e6):
-        prior = Prior(lambda state: state, np.diag([1.0 / deviation**2, 0.0]))
+        prior: Prior[Array] = Prior(lambda state: state, np.diag([1.0 / deviation**2, 0.0]))
         slopes.append(fitted(fit_line(x, y, prior))[0][0])
     assert slopes[0] == pytest.approx(0.0, abs=1e-6)
     assert 0.1 < slopes[1] < 0.65
@@ -121,7 +123,8 @@ def test_too_few_residuals_are_none() -> None:
 
 
 def test_no_residuals_are_none() -> None:
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         assert fit_line(np.zeros(0), np.zeros(0)) is None
 
 

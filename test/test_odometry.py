@@ -24,8 +24,8 @@ RIG = Rig(CAMERA, CAMERA, 0.5)
 MONO = Rig(CAMERA)
 CONFIG = load_config({"preset": "sift", "device": "cpu", "refiner": "none"})
 FRAMES = 8
-STEREO_BOUND = 0.02
-"""Of the distance travelled; what was measured is under half of it."""
+STEREO_BOUND = 0.005
+"""Of the distance travelled; 0.0007 was measured."""
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_mono_follows_the_rotation_and_the_direction(
         rotations.append(rotation_error_deg(T, truth))
         directions.append(np.rad2deg(angle_between(T[:3, 3], truth[:3, 3])))
     assert np.median(rotations) < 0.1 and np.max(rotations) < 0.3
-    assert np.median(directions) < 3.0
+    assert np.median(directions) < 1.5
 
 
 def test_the_first_frame_has_nothing_to_relate_to(stereo: VisualOdometry, frames: list[Frame]) -> None:
@@ -194,9 +194,7 @@ def test_standing_still_does_not_drift(stereo: VisualOdometry, frames: list[Fram
         return np.clip(np.rint(image + rng.normal(0.0, 3.0, image.shape)), 0, 255).astype(np.uint8)
 
     assert frames[0].right_image is not None
-    still = [
-        Frame(stamp, noisy(frames[0].image), RIG, noisy(frames[0].right_image)) for stamp in range(10)
-    ]
+    still = [Frame(stamp, noisy(frames[0].image), RIG, noisy(frames[0].right_image)) for stamp in range(10)]
     results = process_all(stereo, still)
     distances = [float(np.linalg.norm(result.T_odom_camera[:3, 3])) for result in results[1:]]
     assert all(result.reference_stamp_ns == 0 for result in results[1:])

@@ -58,7 +58,9 @@ def scene(rng: np.random.Generator, count: int = 150, farthest: float = 40.0) ->
     return homogeneous(CAMERA.normalise(pixels)) * depth[:, None]
 
 
-def observed(points: Array, shift: float = 0.0, rng: np.random.Generator | None = None, sigma: float = 0.0) -> StereoPoints:
+def observed(
+    points: Array, shift: float = 0.0, rng: np.random.Generator | None = None, sigma: float = 0.0
+) -> StereoPoints:
     """What the rig sees of points in its frame; `shift` is added to all right columns, noise to all coordinates."""
     left = CAMERA.project(points)
     right = RIGHT.project(points - [0.54, 0.0, 0.0]) + [shift, 0.0]
@@ -300,8 +302,10 @@ def test_the_same_matches_give_the_same_pose() -> None:
     points = scene(rng)
     reference = observed(points, 0.0, rng, 0.5)
     current = observed(transform_points(invert(FORWARD), points), 0.0, rng, 0.5)
-    for solve in (lambda: mono_pose(reference.left, current.left), lambda: stereo_pose(reference, current)):
-        assert np.array_equal(found(solve())[0], found(solve())[0])
+    first, second = (mono_pose(reference.left, current.left) for _ in range(2))
+    assert np.array_equal(found(first)[0], found(second)[0])
+    first, second = (stereo_pose(reference, current) for _ in range(2))
+    assert np.array_equal(found(first)[0], found(second)[0])
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 11])

@@ -233,9 +233,30 @@ def test_any_table_makes_a_configuration_or_a_config_error(table: dict[Any, Any]
         assert from_mapping(Config, to_mapping(config)) == config
 
 
-YAML_PIECES = [*NAMES, ": ", "\n", "  ", "- ", "[", "]", "{", "}", "&a ", "*a", "!!int ", "!!float ", "!!bool ", "!!set "]
-YAML_PIECES += ["!!binary ", "!!timestamp ", "!!python/name:os.system ", "<<: ", "? ", "| ", "''", '"', "#", "%YAML 9", "\x00"]
-YAML_PIECES += ["1", "-1e999", ".nan", "0x" + "f" * 5000, "1:2:3", "2001-99-99", "true", "~", "sift", "\u2028", "\ud7ff"]
+YAML_TAGS = ["!!int ", "!!float ", "!!bool ", "!!set ", "!!binary ", "!!timestamp ", "!!python/name:os.system "]
+YAML_MARKS = [
+    ": ",
+    "\n",
+    "  ",
+    "- ",
+    "[",
+    "]",
+    "{",
+    "}",
+    "&a ",
+    "*a",
+    "<<: ",
+    "? ",
+    "''",
+    '"',
+    "#",
+    "%YAML 9",
+    "\x00",
+    "\u2028",
+    "\ud7ff",
+]
+YAML_VALUES = ["1", "-1e999", ".nan", "1:2:3", "2001-99-99", "9999-12-31T23:59:59-23:59", "true", "~", "sift"]
+YAML_PIECES = [*NAMES, *YAML_TAGS, *YAML_MARKS, *YAML_VALUES, "0x" + "f" * 5000]
 
 
 @given(st.one_of(st.binary(max_size=60), st.lists(st.sampled_from(YAML_PIECES), max_size=12).map("".join)))

@@ -292,13 +292,13 @@ class _Hangup(_Quiet):
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., str]]:
-    """`serve(handler)` is the address of a file on this machine that `handler` answers for."""
+    """`serve(handler)` is the address of a file on this machine; without a handler it serves the folder `served`."""
     servers: list[ThreadingHTTPServer] = []
     folder = tmp_path / "served"
     folder.mkdir()
 
-    def start(handler: Callable[..., BaseHTTPRequestHandler] = partial(_Quiet, directory=str(folder))) -> str:
-        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    def start(handler: Callable[..., BaseHTTPRequestHandler] | None = None) -> str:
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler or partial(_Quiet, directory=str(folder)))
         servers.append(server)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         return f"http://127.0.0.1:{server.server_address[1]}/made_up.pth"
@@ -334,7 +334,7 @@ def test_other_content_at_the_address_leaves_nothing_behind(
 def test_a_failing_server_is_one_line_and_leaves_nothing_behind(
     handler: type[BaseHTTPRequestHandler] | None, serve: Callable[..., str], register: Callable[..., Checkpoint]
 ) -> None:
-    register(serve(handler) if handler else serve())
+    register(serve(handler))
     with pytest.raises(WeightsError, match="could not be downloaded from|is not made-up as published") as caught:
         weights.get(NAME)
     assert "\n" not in str(caught.value)

@@ -64,7 +64,9 @@ def print_accuracy(figures: Mapping[str, Any]) -> None:
 def print_pair(pair: TwoView) -> None:
     """What `subpx match` found."""
     matches, pose = pair.matches, pair.pose
-    offsets = np.linalg.norm(np.concatenate([matches.refined0 - matches.detected0, matches.refined1 - matches.detected1]), axis=1)
+    offsets = np.linalg.norm(
+        np.concatenate([matches.refined0 - matches.detected0, matches.refined1 - matches.detected1]), axis=1
+    )
     rows = [
         ("pose", pose.status.name + (f": {pose.reason}" if pose.reason else "")),
         ("matches", f"{len(matches)}"),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from subpx_ros.config import FeatureConfig
 from subpx_ros.datatypes import Features
@@ -20,17 +22,16 @@ class SiftDetector(Detector):
 
     def __init__(self, config: FeatureConfig, device: torch.device, report: Callable[[str], None]) -> None:
         super().__init__(config, device, report)
+        options = {"nfeatures": config.max_keypoints, "contrastThreshold": config.detection_threshold}
+        # OpenCV's type stubs leave SIFT out.
+        create: Any = cv2.SIFT_create  # type: ignore[attr-defined]
         try:
-            self._sift = cv2.SIFT_create(
-                nfeatures=config.max_keypoints,
-                contrastThreshold=config.detection_threshold,
-                enable_precise_upscale=True,
-            )
-            self._bias = 0.0
+            self._sift = create(enable_precise_upscale=True, **options)
+            self._bias_px = 0.0
         except (TypeError, cv2.error):
             # OpenCV before 4.8 doubles the image with a shift of a quarter pixel and cannot be told not to.
-            self._sift = cv2.SIFT_create(nfeatures=config.max_keypoints, contrastThreshold=config.detection_threshold)
-            self._bias = 0.25
+            self._sift = create(**options)
+            self._bias_px = 0.25
 
     def _detect(self, images: torch.Tensor) -> list[Features]:
         return [self._detect_one(image) for image in images]
@@ -38,7 +39,7 @@ class SiftDetector(Detector):
     def _detect_one(self, image: torch.Tensor) -> Features:
         grey = (image * 255.0).round().byte().cpu().numpy()
         found, descriptors = self._sift.detectAndCompute(grey, None)
-        positions = np.array([keypoint.pt for keypoint in found], dtype=np.float32).reshape(-1, 2) - self._bias
+        positions = np.array([keypoint.pt for keypoint in found], dtype=np.float32).reshape(-1, 2) - self._bias_px
         scores = np.array([keypoint.response for keypoint in found], dtype=np.float32)
         # A position with several orientations is found several times; one of them is enough for upright cameras
         # and keeps matches unique.
@@ -50,5 +51,5 @@ class SiftDetector(Detector):
         return Features(keypoints, strength, described, image)
 
 
-def _l1_normalised(descriptors: np.ndarray) -> np.ndarray:
+def _l1_normalised(descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
     return descriptors / np.maximum(descriptors.sum(axis=1, keepdims=True), 1e-12)

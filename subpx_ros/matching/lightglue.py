@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -15,6 +16,8 @@ from subpx_ros.features.detector import Detector
 from subpx_ros.matching.matcher import Matcher
 
 _CHECKPOINTS = {"aliked-n16": "lightglue-aliked"}
+_NO_DOWNLOAD: Any = None
+"""As the name of the features this keeps kornia from fetching weights, which its type hints do not know."""
 
 
 class LightGlueMatcher(Matcher):
@@ -32,7 +35,7 @@ class LightGlueMatcher(Matcher):
                 "choose one of these, or the matcher mutual_nn"
             )
         name = _CHECKPOINTS[detector.name]
-        network = LightGlue(None, input_dim=detector.descriptor_size, filter_threshold=config.min_confidence)
+        network = LightGlue(_NO_DOWNLOAD, input_dim=detector.descriptor_size, filter_threshold=config.min_confidence)
         tensors = {_kornia_name(key): tensor for key, tensor in weights.load_known(name, report).items()}
         weights.load_into(network, tensors, name, constants=("confidence_thresholds",))
         self._network = network.eval().to(device)

@@ -31,6 +31,9 @@ _BATCH = 2048
 class Keypt2SubpxNetwork(nn.Module):
     """The published architecture; parameter names as in the published checkpoints."""
 
+    _grid: torch.Tensor
+    """(25, 2) x and y of the response's cells, times the scale of displacements."""
+
     def __init__(self, descriptor_size: int, use_score_map: bool) -> None:
         super().__init__()
         self.use_score_map = use_score_map
@@ -42,8 +45,8 @@ class Keypt2SubpxNetwork(nn.Module):
         self.conv3 = nn.Conv2d(64, descriptor_size, 3)
         self._activation = nn.ReLU(inplace=True)
         steps = torch.arange(-_RESPONSE_RADIUS, _RESPONSE_RADIUS + 1.0)
-        self.register_buffer("_columns", steps.repeat(len(steps)), persistent=False)
-        self.register_buffer("_rows", steps.repeat_interleave(len(steps)), persistent=False)
+        grid = torch.stack([steps.repeat(len(steps)), steps.repeat_interleave(len(steps))], dim=1)
+        self.register_buffer("_grid", _DISPLACEMENT_SCALE * grid, persistent=False)
 
     def forward(self, patches: torch.Tensor, descriptors: torch.Tensor) -> torch.Tensor:
         """Displacements (N, 2) in pixels.
@@ -57,8 +60,7 @@ class Keypt2SubpxNetwork(nn.Module):
             maps = self._activation(convolution(maps))
         maps = normalize(self.conv3(maps), dim=1).flatten(2)
         response = torch.bmm(descriptors[:, None], maps)[:, 0].softmax(dim=1)
-        expected = torch.stack([response @ self._columns, response @ self._rows], dim=1)
-        return _DISPLACEMENT_SCALE * expected
+        return response @ self._grid
 
 
 class Keypt2SubpxRefiner(Refiner):

@@ -11,7 +11,7 @@ def crop_patches(maps: torch.Tensor, keypoints: torch.Tensor, radius: int) -> to
     As published with Keypt2Subpx the centre is the keypoint truncated to whole pixels, and what lies outside of the
     image is zero. A keypoint outside of the image gets the patch of the nearest pixel inside.
     """
-    channels, height, width = maps.shape
+    height, width = maps.shape[-2:]
     size = 2 * radius + 1
     padded = torch.nn.functional.pad(maps, (radius, radius, radius, radius))
     corner = keypoints.long()

@@ -24,7 +24,8 @@ class Refiner(ABC):
             with torch.inference_mode():
                 refined0, refined1 = self._refine(features0, features1, matches)
         positions = torch.stack([detected0, detected1, refined0, refined1]).cpu().numpy().astype(np.float64)
-        return RefinedMatches(*positions, scores=matches.scores.float().cpu().numpy())
+        scores = matches.scores.float().cpu().numpy()
+        return RefinedMatches(positions[0], positions[1], positions[2], positions[3], scores)
 
     @abstractmethod
     def _refine(self, features0: Features, features1: Features, matches: Matches) -> tuple[torch.Tensor, torch.Tensor]:

@@ -23,6 +23,8 @@ Array = NDArray[np.float64]
 UNKNOWN_VARIANCE = 1e6
 """m^2 and rad^2 on the diagonal of what is not known: the pose while lost, and the twist."""
 _NO_GOOD_POSE_YET = -1.0
+_NO_ESTIMATE = -1.0
+"""As the first element of a covariance, the convention of sensor_msgs."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def matches_message(result: OdometryResult, header: Header, names: Names) -> Ref
 
 
 def relative_pose_message(result: OdometryResult, header: Header) -> RelativePose:
-    """Without a pose, its numbers are NaN and the status says why."""
+    """Without a pose its quaternion is zero, which is no rotation, and the status says why; every number is finite."""
     relative = result.relative_pose
     message = RelativePose(header=header, status=relative.status.value, reason=relative.reason)
     message.reference_stamp = stamp_from_ns(result.reference_stamp_ns or 0)
@@ -60,8 +62,8 @@ def relative_pose_message(result: OdometryResult, header: Header) -> RelativePos
         message.pose.pose = pose_message(relative.T_reference_current)
         message.pose.covariance = relative.covariance.ravel()
     else:
-        message.pose.pose = _pose(np.full(3, np.nan), np.full(4, np.nan))
-        message.pose.covariance = np.full(36, np.nan)
+        message.pose.pose = _pose(np.zeros(3), np.zeros(4))
+        message.pose.covariance[0] = _NO_ESTIMATE
     return message
 
 

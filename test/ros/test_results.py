@@ -69,12 +69,14 @@ def test_a_relative_pose_is_written_exactly() -> None:
 
 
 @pytest.mark.parametrize("status", [status for status in PoseStatus if status is not PoseStatus.OK])
-def test_without_a_pose_the_numbers_are_nan_and_the_status_says_why(status: PoseStatus) -> None:
+def test_without_a_pose_there_is_no_rotation_and_the_status_says_why(status: PoseStatus) -> None:
     message = relative_pose_message(result(RelativePose(status, "because")), HEADER)
     assert message.status == getattr(RelativePoseMessage, status.name) and message.reason == "because"
     position, orientation = message.pose.pose.position, message.pose.pose.orientation
-    assert np.isnan([position.x, position.y, position.z, orientation.x, orientation.w]).all()
-    assert np.isnan(message.pose.covariance).all()
+    assert [position.x, position.y, position.z] == [0.0, 0.0, 0.0]
+    assert [orientation.x, orientation.y, orientation.z, orientation.w] == [0.0, 0.0, 0.0, 0.0]
+    assert message.pose.covariance[0] == -1.0
+    assert np.isfinite(message.pose.covariance).all()
 
 
 def test_status_counts_stages_and_time_since_the_last_good_pose() -> None:
