@@ -70,6 +70,14 @@ class PoseConfig(Settings):
     min_inlier_ratio: float = setting(
         0.15, "A pose with a smaller share of inliers is refused.", minimum=0.0, maximum=1.0
     )
+    min_spread_px: float = setting(
+        3.0,
+        "Least standard deviation of the inliers across their main direction in the image; points along one line do "
+        "not determine a pose.",
+        unit="px",
+        minimum=0.0,
+        maximum=1000.0,
+    )
     min_parallax_px: float = setting(
         0.5,
         "mono: median motion of the inliers that a rotation alone leaves unexplained; below it the direction of "

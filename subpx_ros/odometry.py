@@ -29,6 +29,9 @@ from subpx_ros.pose import estimate_mono, estimate_stereo
 from subpx_ros.rectification import RightCentre
 from subpx_ros.triangulation import StereoPoints
 
+UNKNOWN_VARIANCE = 1e6
+"""m^2 and rad^2 on the diagonal of the covariance of a pose that is not known."""
+
 
 @dataclass(frozen=True)
 class _View:
@@ -110,7 +113,6 @@ class VisualOdometry:
     def reset(self) -> None:
         """Forget all frames; the next one becomes the origin."""
         self._reference: _View | None = None
-        self._lost = False
         self._T_odom_camera = np.eye(4)
         self._covariance = np.zeros((6, 6))
         self._right_centre = RightCentre.unknown()
@@ -131,9 +133,13 @@ class VisualOdometry:
                 matches, relative = _no_matches(), RelativePose(PoseStatus.NO_REFERENCE, "first frame")
             else:
                 matches, relative = self._relate(reference, features, disparity, record)
-            self._advance(reference, relative)
+                self._advance(reference, relative)
+            state = self._judge(matches, relative)
+            if state is TrackingState.LOST:
+                # Whatever is related to this frame later inherits that nobody knows where it was.
+                self._covariance = UNKNOWN_VARIANCE * np.eye(6)
             view = _View(frame.stamp_ns, features, disparity, self._T_odom_camera, self._covariance)
-            if self._becomes_reference(matches, relative):
+            if self._becomes_reference(view, state, matches, relative):
                 self._reference = view
         record.counts["keypoints"] = len(features)
         record.counts["stereo_matches"] = int(np.count_nonzero(np.isfinite(disparity)))
@@ -141,7 +147,7 @@ class VisualOdometry:
         record.counts["inliers"] = int(np.count_nonzero(relative.inliers))
         return OdometryResult(
             stamp_ns=frame.stamp_ns,
-            state=self._state(relative),
+            state=state,
             T_odom_camera=self._T_odom_camera,
             covariance=self._covariance,
             relative_pose=relative,
@@ -193,32 +199,45 @@ class VisualOdometry:
                 relative = estimate_mono(matches.refined0, matches.refined1, camera, camera, self._config.pose)
         return matches, relative
 
-    def _advance(self, reference: _View | None, relative: RelativePose) -> None:
-        """Compose the odometry where a pose was found; stay put, and say so, where it was not."""
-        if reference is None:
-            return
-        self._lost = relative.status in (PoseStatus.FEW_MATCHES, PoseStatus.FEW_INLIERS) or (
-            self._stereo and relative.status is PoseStatus.DEGENERATE
-        )
+    def _judge(self, matches: RefinedMatches, relative: RelativePose) -> TrackingState:
+        if relative.status is PoseStatus.NO_REFERENCE:
+            return TrackingState.INITIALISING
+        if relative.ok:
+            return TrackingState.TRACKING
+        if relative.status is PoseStatus.DEGENERATE and not self._stereo:
+            # One camera that stands still is where it was; one that turns on the spot is not, but will be found again
+            # once it has moved away from the reference.
+            return TrackingState.TRACKING if self._stands_still(matches, relative) else TrackingState.DEGRADED
+        return TrackingState.LOST
+
+    def _advance(self, reference: _View, relative: RelativePose) -> None:
+        """Compose the odometry where a pose was found; stay put where it was not."""
         if relative.T_reference_current is None or relative.covariance is None:
             return
         self._T_odom_camera = reference.T_odom_camera @ relative.T_reference_current
         self._covariance = _compose_covariance(reference, relative.T_reference_current, relative.covariance)
 
-    def _becomes_reference(self, matches: RefinedMatches, relative: RelativePose) -> bool:
-        """A frame that hardly moved does not, so that standing still does not drift; after a failure any frame does."""
-        if relative.status is PoseStatus.DEGENERATE and not self._lost:
-            return False
-        if not relative.ok:
-            return True
-        motion = np.linalg.norm(matches.refined1 - matches.refined0, axis=1)[relative.inliers]
-        return float(np.median(motion)) >= self._config.odometry.keyframe_min_motion_px
+    def _becomes_reference(
+        self, view: _View, state: TrackingState, matches: RefinedMatches, relative: RelativePose
+    ) -> bool:
+        """Whether the next frames are related to this one.
 
-    def _state(self, relative: RelativePose) -> TrackingState:
-        if self._lost:
-            return TrackingState.LOST
-        first = relative.status is PoseStatus.NO_REFERENCE
-        return TrackingState.INITIALISING if first else TrackingState.TRACKING
+        A frame that hardly moved does not replace its reference, so that standing still does not drift. One that
+        could not be related does, unless there is too little in it to relate others to, as in a black image.
+        """
+        if relative.ok:
+            return not self._stands_still(matches, relative)
+        if state in (TrackingState.TRACKING, TrackingState.DEGRADED):
+            return False
+        usable = np.count_nonzero(np.isfinite(view.disparity)) if self._stereo else len(view.features)
+        return int(usable) >= self._config.pose.min_matches
+
+    def _stands_still(self, matches: RefinedMatches, relative: RelativePose) -> bool:
+        """Whether the matches, those that agree on a pose where there is one, hardly move in the image."""
+        motion = np.linalg.norm(matches.refined1 - matches.refined0, axis=1)
+        if relative.ok:
+            motion = motion[relative.inliers]
+        return float(np.median(motion)) < self._config.odometry.keyframe_min_motion_px
 
 
 def _no_matches() -> RefinedMatches:

@@ -78,6 +78,7 @@ def _solve_mono(points0: Array, points1: Array, camera0: Camera, camera1: Camera
     found, info = poselib.estimate_relative_pose(points0, points1, _poselib(camera0), _poselib(camera1), options)
     inliers = np.array(info["inliers"], dtype=bool)
     _require_inliers(inliers, config)
+    _require_spread(points0[inliers], config)
     polished = polish_mono(_initial_pose(found), rays0[inliers], rays1[inliers])
     if polished is None:
         raise _NotFound(PoseStatus.DEGENERATE, "the inliers do not determine rotation and direction")
@@ -101,6 +102,7 @@ def _solve_stereo(
     inliers = np.zeros(len(usable), dtype=bool)
     inliers[usable] = info["inliers"]
     _require_inliers(inliers, config)
+    _require_spread(reference.left[inliers], config)
     polished = polish_stereo(_initial_pose(found), reference[inliers], current[inliers], rig, right_centre)
     if polished is None:
         raise _NotFound(PoseStatus.DEGENERATE, "the inliers do not determine the motion")
@@ -146,6 +148,14 @@ def _require_inliers(inliers: NDArray[np.bool_], config: PoseConfig) -> None:
     least = max(config.min_inliers, int(np.ceil(config.min_inlier_ratio * count)))
     if agreeing < least:
         raise _NotFound(PoseStatus.FEW_INLIERS, f"{agreeing} of {count} matches agree on a pose, {least} needed")
+
+
+def _require_spread(pixels: Array, config: PoseConfig) -> None:
+    """Points along one line of the image leave a motion free that their noise would then decide."""
+    across = np.linalg.svd(pixels - pixels.mean(axis=0), compute_uv=False)[1] / np.sqrt(len(pixels))
+    if across < config.min_spread_px:
+        reason = f"the matches that agree lie along a line, {across:.1f} px across it, {config.min_spread_px} needed"
+        raise _NotFound(PoseStatus.DEGENERATE, reason)
 
 
 def _initial_pose(found: Any) -> Array:

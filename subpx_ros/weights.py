@@ -170,8 +170,8 @@ def verify(path: Path, checkpoint: Checkpoint) -> None:
     if digest.hexdigest() != checkpoint.sha256:
         raise WeightsError(
             f"{path} is not {checkpoint.name} as published: SHA-256 {checkpoint.sha256[:16]}… was required, "
-            f"{digest.hexdigest()[:16]}… came ({path.stat().st_size} bytes): it is cut off or altered; delete it and run "
-            f"'subpx weights get {checkpoint.name}'"
+            f"{digest.hexdigest()[:16]}… came ({path.stat().st_size} bytes): it is cut off or altered; fetch it again "
+            f"with 'subpx weights get {checkpoint.name}' after removing such a file"
         )
 
 

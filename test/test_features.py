@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import cache
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -106,7 +105,7 @@ def test_cropping_by_whole_strides_moves_keypoints_by_just_that(name: str) -> No
 @pytest.mark.parametrize("name", DETECTORS)
 def test_a_size_that_is_no_multiple_of_the_stride_leaves_keypoints_in_place(name: str) -> None:
     image = photograph()[: 9 * STRIDE, : 12 * STRIDE]
-    larger = cv2.copyMakeBorder(image, 0, 7, 0, 13, cv2.BORDER_REPLICATE)
+    larger = np.pad(image, ((0, 7), (0, 13)), mode="edge")
     (plain,) = detector(name).detect([image])
     (padded,) = detector(name).detect([larger])
     nearest, index = distances(plain.keypoints, padded.keypoints).min(dim=1)
@@ -165,5 +164,3 @@ def test_padding_repeats_the_border_on_the_far_sides_only() -> None:
     torch.testing.assert_close(padded[..., :3, :4], images)
     assert padded[0, 0, 4].tolist() == [8.0, 9.0, 10.0, 11.0, 11.0]
     assert pad_to_multiple(padded, 5) is padded
-
-

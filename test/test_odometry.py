@@ -14,7 +14,7 @@ from subpx_ros.datasets.street import StreetConfig, StreetSequence
 from subpx_ros.datatypes import Camera, Features, Frame, OdometryResult, PoseStatus, Rig, TrackingState
 from subpx_ros.errors import DataError
 from subpx_ros.geometry import angle_between, invert, rotation_angle
-from subpx_ros.odometry import VisualOdometry
+from subpx_ros.odometry import UNKNOWN_VARIANCE, VisualOdometry
 from subpx_ros.pipeline import FrontEnd
 
 Array = NDArray[np.float64]
@@ -155,7 +155,11 @@ def test_a_black_frame_is_lost_and_the_next_good_pair_recovers(
     assert dark.relative_pose.status is PoseStatus.FEW_MATCHES
     assert dark.counts["keypoints"] == 0
     assert np.array_equal(dark.T_odom_camera, before.T_odom_camera)
-    assert again.state in (TrackingState.LOST, TrackingState.TRACKING)
+    assert np.all(np.diag(dark.covariance) == UNKNOWN_VARIANCE)
+    # The frame before the dark one is kept as the reference, so that no motion goes missing.
+    assert again.state is TrackingState.TRACKING
+    assert again.reference_stamp_ns == before.stamp_ns
+    assert np.diag(again.covariance).max() < 1.0
     assert recovered.state is TrackingState.TRACKING
     step = invert(again.T_odom_camera) @ recovered.T_odom_camera
     assert recovered.relative_pose.T_reference_current is not None
@@ -164,9 +168,26 @@ def test_a_black_frame_is_lost_and_the_next_good_pair_recovers(
 
 def test_a_drive_may_begin_in_the_dark(stereo: VisualOdometry, frames: list[Frame]) -> None:
     results = process_all(stereo, [black(frames[0]), *frames[1:4]])
-    assert results[0].relative_pose.status is PoseStatus.NO_REFERENCE
-    assert results[1].state is TrackingState.LOST
-    assert results[3].state is TrackingState.TRACKING
+    assert [result.relative_pose.status for result in results[:2]] == [PoseStatus.NO_REFERENCE] * 2
+    assert [result.state for result in results[:2]] == [TrackingState.INITIALISING] * 2
+    assert [result.state for result in results[2:]] == [TrackingState.TRACKING] * 2
+
+
+def test_after_a_cut_the_pose_goes_on_but_nobody_knows_where(stereo: VisualOdometry, frames: list[Frame]) -> None:
+    elsewhere = [
+        dataclasses.replace(
+            frame,
+            image=np.ascontiguousarray(frame.image[::-1]),
+            right_image=None if frame.right_image is None else np.ascontiguousarray(frame.right_image[::-1]),
+        )
+        for frame in frames[2:4]
+    ]
+    _, before, lost, again = process_all(stereo, [*frames[:2], *elsewhere])
+    assert lost.state is TrackingState.LOST
+    assert np.array_equal(lost.T_odom_camera, before.T_odom_camera)
+    assert again.state is TrackingState.TRACKING
+    assert again.reference_stamp_ns == lost.stamp_ns
+    assert np.diag(again.covariance)[:3].min() >= UNKNOWN_VARIANCE
 
 
 def test_identical_images_are_no_motion_in_stereo(stereo: VisualOdometry, frames: list[Frame]) -> None:

@@ -383,6 +383,18 @@ def test_mono_points_on_one_line_give_no_false_certainty() -> None:
     assert_not_found(pose, pose.status, 50)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_does_not_turn_a_line_of_points_into_a_pose(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    along = np.linspace(0.0, 1.0, 50)[:, None]
+    points = np.array([[-2.0, 0.5, 8.0]]) + along * np.array([[5.0, 0.3, 6.0]])
+    moved = transform_points(invert(FORWARD), points)
+    stereo = stereo_pose(observed(points, 0.0, rng, 0.05), observed(moved, 0.0, rng, 0.05))
+    assert_not_found(stereo, stereo.status, 50)
+    mono = mono_pose(CAMERA.project(points) + rng.normal(0, 0.3, (50, 2)), CAMERA.project(moved))
+    assert_not_found(mono, mono.status, 50)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_random_matches_agree_on_nothing(seed: int) -> None:
     rng = np.random.default_rng(seed)

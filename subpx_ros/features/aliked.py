@@ -17,6 +17,8 @@ _DESCRIPTOR_SIZES = {"aliked-n16": 128, "aliked-t16": 64}
 class AlikedDetector(Detector):
     """Sub-pixel keypoints by a soft-argmax of the score map; variants n16 (128 descriptor values) and t16 (64)."""
 
+    has_score_map = True
+
     def __init__(self, config: FeatureConfig, device: torch.device, report: Callable[[str], None]) -> None:
         from kornia.feature.aliked import ALIKED
 

@@ -17,6 +17,8 @@ class Detector(ABC):
     """Finds and describes keypoints. Holds its weights; keeps no state between images."""
 
     descriptor_size: int
+    has_score_map: bool = False
+    """Whether features carry the dense score, which some refiners take."""
     keypt2subpx: str | None = None
     """The published Keypt2Subpx checkpoint that was trained for this detector, if there is one."""
 

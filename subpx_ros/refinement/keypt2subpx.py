@@ -79,6 +79,12 @@ class Keypt2SubpxRefiner(Refiner):
                 f"makes {detector.descriptor_size}: choose the checkpoint that was trained for {detector.name}"
             )
 
+        if self._network.use_score_map and not detector.has_score_map:
+            raise WeightsError(
+                f"the refiner {source} takes the detector's score map, and {detector.name} has none: choose the "
+                f"checkpoint that was trained for {detector.name}"
+            )
+
     def _refine(self, features0: Features, features1: Features, matches: Matches) -> tuple[torch.Tensor, torch.Tensor]:
         return refine_pairs(
             self._network,
@@ -91,8 +97,7 @@ class Keypt2SubpxRefiner(Refiner):
         """Image (1, H, W), with the score map (2, H, W) where the network takes it."""
         if not self._network.use_score_map:
             return features.image[None]
-        if features.score_map is None:
-            raise WeightsError("this refiner was trained with a score map, and the detector has none: choose another")
+        assert features.score_map is not None
         return torch.stack([features.image, features.score_map])
 
 

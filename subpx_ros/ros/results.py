@@ -14,14 +14,13 @@ from subpx_ros.datatypes import OdometryResult, TrackingState
 from subpx_ros.frames import quaternion_from_rotation, rotation_from_quaternion
 from subpx_ros.geometry import se3
 from subpx_ros.msg import OdometryStatus, RefinedMatches, RelativePose
+from subpx_ros.odometry import UNKNOWN_VARIANCE
 from subpx_ros.ros.frames import covariance_to_base
 from subpx_ros.ros.messages import byte_array, float_array, stamp_from_ns
 from subpx_ros.ros.slot import Counts
 
 Array = NDArray[np.float64]
 
-UNKNOWN_VARIANCE = 1e6
-"""m^2 and rad^2 on the diagonal of what is not known: the pose while lost, and the twist."""
 _NO_GOOD_POSE_YET = -1.0
 _NO_ESTIMATE = -1.0
 """As the first element of a covariance, the convention of sensor_msgs."""

@@ -14,9 +14,9 @@ from std_srvs.srv import Trigger
 
 from subpx_ros.datatypes import Frame, Rig
 from subpx_ros.msg import OdometryStatus, RelativePose
+from subpx_ros.odometry import UNKNOWN_VARIANCE
 from subpx_ros.ros.messages import stamp_to_ns
 from subpx_ros.ros.node import NODE_NAME
-from subpx_ros.ros.results import UNKNOWN_VARIANCE
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,9 @@ def test_a_stereo_drive_gives_every_output_for_every_frame(session: Session) -> 
         )
         assert (relative.pose.covariance[0] == -1.0) == (index == 0)
         assert status.frames_received - session.received == status.frames_processed - session.processed == index + 1
-        assert (status.frames_dropped - session.dropped, status.time_since_good_pose) == (0, 0.0)
+        assert status.state == (OdometryStatus.TRACKING if index else OdometryStatus.INITIALISING)
+        assert status.time_since_good_pose == (0.0 if index else -1.0)
+        assert status.frames_dropped == session.dropped
         assert list(status.stage_names)[-1] == "total" and len(status.stage_milliseconds) == len(status.stage_names)
     received = session.listener.received
     session.listener.wait(lambda: len(received[f"{NODE_NAME}/matches"]) == 4, "the matches")
