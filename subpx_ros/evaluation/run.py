@@ -107,7 +107,7 @@ def summarise(record: RunRecord) -> dict[str, Any]:
         "frames": frames,
         "lost": states[TrackingState.LOST],
         "degraded": states[TrackingState.DEGRADED],
-        "reasons": dict(Counter(reason for reason in record.reasons if reason).most_common()),
+        "reasons": _reasons(record),
         "seconds": record.seconds,
         "fps": frames / record.seconds if record.seconds > 0 else None,
         "stage_ms": _stage_statistics(record.stage_ms),
@@ -164,12 +164,23 @@ def peak_rss_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
 
 
+def _reasons(record: RunRecord) -> dict[str, int]:
+    """Why frames were lost or degraded, the most frequent reason first."""
+    impaired = (TrackingState.DEGRADED, TrackingState.LOST)
+    reasons = Counter(
+        why for state, why in zip(record.states, record.reasons, strict=True) if why and state in impaired
+    )
+    return dict(reasons.most_common())
+
+
 def _stage_statistics(stage_ms: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Median and 95th percentile per stage, over the frames that ran it, in the order of first appearance."""
+    """Median and 95th percentile per stage, over the frames that ran it, in the order of first appearance, total last."""
     times: dict[str, list[float]] = {}
     for frame in stage_ms:
         for name, milliseconds in frame.items():
             times.setdefault(name, []).append(milliseconds)
+    if "total" in times:
+        times["total"] = times.pop("total")
     return {
         name: {"median": float(np.median(values)), "p95": float(np.percentile(values, 95))}
         for name, values in times.items()
