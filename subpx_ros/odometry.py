@@ -130,7 +130,7 @@ class VisualOdometry:
             features, disparity = self._describe(frame, record)
             reference = self._reference
             if reference is None:
-                matches, relative = _no_matches(), RelativePose(PoseStatus.NO_REFERENCE, "first frame")
+                matches, relative = _no_matches(), self._beginning(features, disparity)
             else:
                 matches, relative = self._relate(reference, features, disparity, record)
                 self._advance(reference, relative)
@@ -199,6 +199,13 @@ class VisualOdometry:
                 relative = estimate_mono(matches.refined0, matches.refined1, camera, camera, self._config.pose)
         return matches, relative
 
+    def _beginning(self, features: Features, disparity: Array) -> RelativePose:
+        """No pose yet, and why: this is the first frame, or it is too empty to be one."""
+        usable, needed = self._usable(features, disparity), self._config.pose.min_matches
+        what = "left-right matches" if self._stereo else "keypoints"
+        reason = "first frame" if usable >= needed else f"{usable} {what}, {needed} needed to begin"
+        return RelativePose(PoseStatus.NO_REFERENCE, reason)
+
     def _judge(self, matches: RefinedMatches, relative: RelativePose) -> TrackingState:
         if relative.status is PoseStatus.NO_REFERENCE:
             return TrackingState.INITIALISING
@@ -229,8 +236,11 @@ class VisualOdometry:
             return not self._stands_still(matches, relative)
         if state in (TrackingState.TRACKING, TrackingState.DEGRADED):
             return False
-        usable = np.count_nonzero(np.isfinite(view.disparity)) if self._stereo else len(view.features)
-        return int(usable) >= self._config.pose.min_matches
+        return self._usable(view.features, view.disparity) >= self._config.pose.min_matches
+
+    def _usable(self, features: Features, disparity: Array) -> int:
+        """How many features another frame can be related to."""
+        return int(np.count_nonzero(np.isfinite(disparity))) if self._stereo else len(features)
 
     def _stands_still(self, matches: RefinedMatches, relative: RelativePose) -> bool:
         """Whether the matches, those that agree on a pose where there is one, hardly move in the image."""

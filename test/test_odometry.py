@@ -169,6 +169,10 @@ def test_a_black_frame_is_lost_and_the_next_good_pair_recovers(
 def test_a_drive_may_begin_in_the_dark(stereo: VisualOdometry, frames: list[Frame]) -> None:
     results = process_all(stereo, [black(frames[0]), *frames[1:4]])
     assert [result.relative_pose.status for result in results[:2]] == [PoseStatus.NO_REFERENCE] * 2
+    assert [result.relative_pose.reason for result in results[:2]] == [
+        "0 left-right matches, 12 needed to begin",
+        "first frame",
+    ]
     assert [result.state for result in results[:2]] == [TrackingState.INITIALISING] * 2
     assert [result.state for result in results[2:]] == [TrackingState.TRACKING] * 2
 

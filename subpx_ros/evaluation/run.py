@@ -105,7 +105,7 @@ def summarise(record: RunRecord) -> dict[str, Any]:
         "mode": record.mode,
         "metric": record.metric,
         "frames": frames,
-        "lost": states[TrackingState.LOST],
+        "lost": int(np.count_nonzero(lost_frames(record.states))),
         "degraded": states[TrackingState.DEGRADED],
         "reasons": _reasons(record),
         "seconds": record.seconds,
@@ -145,7 +145,7 @@ def write_run(record: RunRecord, out: Path) -> dict[str, Any]:
         out / "trajectory.png",
         record.poses,
         record.truth,
-        lost=np.array([state is TrackingState.LOST for state in record.states]),
+        lost=lost_frames(record.states),
         drift=summary.get("drift"),
         align_scale=not record.metric,
         title=Path(record.source).name,
@@ -164,12 +164,17 @@ def peak_rss_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
 
 
+def lost_frames(states: Sequence[TrackingState]) -> NDArray[np.bool_]:
+    """(N,) which frames have no pose: those that are lost, and those after the first that still wait for a beginning."""
+    waiting = [index > 0 and state is TrackingState.INITIALISING for index, state in enumerate(states)]
+    return np.array([state is TrackingState.LOST for state in states]) | np.array(waiting)
+
+
 def _reasons(record: RunRecord) -> dict[str, int]:
     """Why frames were lost or degraded, the most frequent reason first."""
-    impaired = (TrackingState.DEGRADED, TrackingState.LOST)
-    reasons = Counter(
-        why for state, why in zip(record.states, record.reasons, strict=True) if why and state in impaired
-    )
+    degraded = np.array([state is TrackingState.DEGRADED for state in record.states])
+    impaired = degraded | lost_frames(record.states)
+    reasons = Counter(why for bad, why in zip(impaired, record.reasons, strict=True) if why and bad)
     return dict(reasons.most_common())
 
 
