@@ -30,11 +30,13 @@ def run_demo(data: str | None, out: Path) -> None:
     output_folder(out)
     source = data or str(_make_street(out / "street"))
     sequence = open_sequence(source)
-    bag = _make_bag(sequence, out / "bag")
+    bag = _make_bag(sequence, out / f"{sequence.name}_bag")
     summary = replay(str(bag), out=out)
     _draw_matches(sequence, out / "matches.png")
     print_summary(summary)
-    say(f"outputs in {out}: trajectory.png, matches.png, poses.txt, trajectory.tum, summary.json, config.yaml, bag/")
+    say(
+        f"outputs in {out}: trajectory.png, matches.png, poses.txt, trajectory.tum, summary.json, config.yaml, {bag.name}/"
+    )
 
 
 def _make_street(folder: Path) -> Path:

@@ -22,6 +22,7 @@ Array = NDArray[np.float64]
 
 _TRUTH, _ESTIMATE, _START, _LOST, _OUTLIER = "#A0A0A0", "#0072B2", "#009E73", "#D55E00", "#56B4E9"
 _DPI = 100
+_MOST_LINES = 200
 
 
 def plot_trajectory(
@@ -73,7 +74,7 @@ def plot_matches(
 ) -> None:
     """Both images with lines between the inliers, coloured by `values`; the other matches are dots.
 
-    Wide images stand one above the other, others side by side.
+    Of many inliers an even selection is drawn, so that the images stay visible. Wide images stand one above the other, others side by side.
 
     Args:
         image0: (H, W) uint8.
@@ -101,15 +102,17 @@ def plot_matches(
     view.imshow(canvas, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
     outliers = np.concatenate([keypoints0[~inliers], moved1[~inliers]])
     view.plot(*outliers.T, linestyle="none", marker=".", markersize=4, color=_OUTLIER)
-    lines = LineCollection(list(np.stack([keypoints0, moved1], axis=1)[inliers]), linewidths=0.8, alpha=0.8)
+    drawn = np.flatnonzero(inliers)
+    drawn = drawn[:: max(1, round(len(drawn) / _MOST_LINES))]
+    lines = LineCollection(list(np.stack([keypoints0, moved1], axis=1)[drawn]), linewidths=0.8, alpha=0.8)
     # The dark end is cut off: it does not show on a dark image.
     lines.set_cmap(ListedColormap(colormaps["plasma"](np.linspace(0.3, 1.0, 256))))
-    lines.set_array(values[inliers])
+    lines.set_array(values[drawn])
     if np.any(inliers):
         lines.set_clim(0.0, max(float(np.percentile(values[inliers], 98)), 1e-9))
         view.add_collection(lines)
         figure.colorbar(lines, ax=view, label=label, location="bottom", shrink=0.4, aspect=40, pad=0.02)
-    counts = f"{int(inliers.sum())} inliers (lines), {int((~inliers).sum())} other matches (dots)"
+    counts = f"{int(inliers.sum())} inliers ({len(drawn)} lines), {int((~inliers).sum())} other matches (dots)"
     view.set_title(f"{title}: {counts}" if title else counts)
     view.set_axis_off()
     _save(figure, path)
