@@ -100,6 +100,11 @@ class OdometryConfig(Settings):
         minimum=0.0,
         maximum=200.0,
     )
+    estimate_right_centre: bool = setting(
+        True,
+        "stereo: estimate the right camera's principal point along the row while driving, from its calibrated value on; "
+        "rectification often leaves a fraction of a pixel over, which far points feel.",
+    )
 
 
 MODES = ("auto", "mono", "stereo")

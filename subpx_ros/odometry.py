@@ -115,7 +115,8 @@ class VisualOdometry:
         self._reference: _View | None = None
         self._T_odom_camera = np.eye(4)
         self._covariance = np.zeros((6, 6))
-        self._right_centre = RightCentre.unknown()
+        estimated = self._config.odometry.estimate_right_centre
+        self._right_centre = RightCentre.unknown() if estimated else RightCentre()
 
     def process(self, frame: Frame) -> OdometryResult:
         """The pose of the next frame.

@@ -21,7 +21,10 @@ _FIXED_VARIANCE_PX2 = 1e-12
 
 @dataclass(frozen=True)
 class RightCentre:
-    """Shift of the right camera's principal point along the row against its calibration, pixels, and its variance."""
+    """Shift of the right camera's principal point along the row against its calibration, pixels, and its variance.
+
+    Without arguments it is as calibrated, for certain.
+    """
 
     shift_px: float = 0.0
     variance_px2: float = _FIXED_VARIANCE_PX2
@@ -38,9 +41,12 @@ class RightCentre:
 
     def updated(self, posterior: RightCentre) -> RightCentre:
         """What is known after a pair whose own estimate, with this as its prior, is `posterior`."""
+        if self.variance_px2 == _FIXED_VARIANCE_PX2:
+            return self
         before = 1.0 / self.variance_px2
         gained = _SHARE_OF_INFORMATION * max(1.0 / posterior.variance_px2 - before, 0.0)
         # In information form the pair's own estimate is the posterior without the prior.
         pull = _SHARE_OF_INFORMATION * (posterior.shift_px - self.shift_px) / posterior.variance_px2
         variance = 1.0 / (before + gained)
-        return RightCentre(self.shift_px + pull * variance, variance + _DRIFT_PER_FRAME_PX**2)
+        grown = min(variance + _DRIFT_PER_FRAME_PX**2, _INITIAL_STANDARD_DEVIATION_PX**2)
+        return RightCentre(self.shift_px + pull * variance, grown)

@@ -450,6 +450,13 @@ def test_shift_of_the_right_centre_is_found_while_driving(shift: float) -> None:
     assert 0.0 < known.variance_px2 < 0.05**2
 
 
+def test_a_certain_right_centre_stays_as_it_is() -> None:
+    certain = RightCentre()
+    for _ in range(3):
+        certain = certain.updated(RightCentre(0.2, 1e-3))
+    assert certain == RightCentre()
+
+
 def test_right_centre_learns_nothing_from_a_pair_that_says_nothing() -> None:
     before = RightCentre.unknown()
     after = before.updated(before)
