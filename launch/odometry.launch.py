@@ -10,7 +10,7 @@ from launch_ros.substitutions import FindPackageShare
 TEXT_PARAMETERS = {
     "mode": "Cameras to use: mono or stereo.",
     "preset": "Named set of settings: auto, xfeat, aliked or sift.",
-    "refiner": "Refiner of matched keypoints: auto, none or keypt2subpx.",
+    "refiner": "Refiner of matched keypoints: auto, none, keypt2subpx or subpx.",
     "device": "Where the networks run: auto, cpu or cuda.",
     "odom_frame": "Parent frame of odometry and of the transform.",
     "base_frame": "Robot frame (x forward, y left, z up).",

@@ -22,12 +22,14 @@ app = typer.Typer(
 )
 weights_app = typer.Typer(help="Checkpoints: where they are, fetching, checking.", no_args_is_help=True)
 app.add_typer(weights_app, name="weights")
+bench_app = typer.Typer(help="Measurements of the package's parts.", no_args_is_help=True)
+app.add_typer(bench_app, name="bench")
 
 _SOURCE_HELP = "KITTI sequence folder, rosbag2, or 'demo' for the rendered street."
 Source = Annotated[str, typer.Argument(help=_SOURCE_HELP)]
 Preset = Annotated[str | None, typer.Option(help="xfeat, aliked, sift; by default what the device can do.")]
 Mode = Annotated[str | None, typer.Option(help="auto, mono or stereo.")]
-Refiner = Annotated[str | None, typer.Option(help="auto, none or keypt2subpx.")]
+Refiner = Annotated[str | None, typer.Option(help="auto, none, keypt2subpx or subpx.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file of settings, as config.yaml of a run.")]
 Frames = Annotated[str | None, typer.Option(help="A:B, only the frames A <= index < B.")]
@@ -175,6 +177,37 @@ def demo(
     from subpx_ros.demo import run_demo
 
     run_demo(data, out)
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="YAML file of training settings, as config/train.yaml.")],
+    out: Annotated[Path, typer.Option(help="Folder for matches, checkpoints and logs.")] = Path("out/train"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="The same in small, in under two minutes.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in the folder.")] = False,
+) -> None:
+    """Train a refiner. Under torchrun, with -m subpx_ros.cli, on several GPUs or machines."""
+    from subpx_ros.console import say
+    from subpx_ros.training.config import dry_run_of, load_train_config
+    from subpx_ros.training.trainer import train as run_training
+
+    settings = load_train_config(config)
+    best = run_training(dry_run_of(settings) if dry_run else settings, out, resume)
+    if best:  # under torchrun the first process has them
+        say(f"best.safetensors in {out}: " + ", ".join(f"{name} {value:.4g}" for name, value in best.items()))
+
+
+@bench_app.command("refiner")
+def bench_refiner(
+    out: Annotated[Path, typer.Option(help="Folder for refiner_bench.json and the figures.")] = Path("out/bench"),
+    kitti: Annotated[Path | None, typer.Option(help="KITTI stereo sequence folder, for row residuals.")] = None,
+    pairs: Annotated[Path | None, typer.Option(help="Images with a COLMAP text model, for pose accuracy.")] = None,
+    device: Device = None,
+) -> None:
+    """Refiners against each other: as detected, the published Keypt2Subpx, ours."""
+    from subpx_ros.evaluation.refiner_bench import run_bench
+
+    run_bench(out, kitti, pairs, device or "auto")
 
 
 Names = Annotated[list[str] | None, typer.Argument(help="Names as 'subpx weights list' shows; by default all.")]

@@ -46,7 +46,9 @@ class MatchingConfig(Settings):
 class RefinementConfig(Settings):
     """Moving matched keypoints to sub-pixel positions."""
 
-    weights: str = setting("", "Path of a checkpoint; empty: the one that belongs to the detector.")
+    weights: str = setting(
+        "", "Path of a checkpoint; empty: the shipped one of subpx, or the published one of the detector."
+    )
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class OdometryConfig(Settings):
 
 MODES = ("auto", "mono", "stereo")
 DEVICES = ("auto", "cpu", "cuda")
-REFINERS = ("auto", "none", "keypt2subpx")
+REFINERS = ("auto", "none", "keypt2subpx", "subpx")
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class Config(Settings):
     mode: str = setting("auto", "Cameras to use; auto: stereo where there is a right image.", choices=MODES)
     refiner: str = setting(
         "auto",
-        "Refiner of matched keypoints; auto: the best one whose weights are at hand for the detector.",
+        "Refiner of matched keypoints; auto: subpx, whose weights the package ships.",
         choices=REFINERS,
     )
     device: str = setting("auto", "Where the networks run; auto: the GPU where there is one.", choices=DEVICES)

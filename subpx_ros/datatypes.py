@@ -155,6 +155,8 @@ class RefinedMatches:
     refined0: Array
     refined1: Array
     scores: NDArray[np.float32]
+    covariance1: Array | None = None
+    """(M, 2, 2) px^2 of refined1 as the place that refined0 shows; None where the refiner does not predict it."""
 
     def __len__(self) -> int:
         return len(self.refined0)

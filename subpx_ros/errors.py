@@ -21,3 +21,7 @@ class WeightsError(SubpxError):
 
 class DeviceError(SubpxError):
     """The compute device asked for is not available."""
+
+
+class TrainingError(SubpxError):
+    """A training cannot go on: its loss is not finite, or it does not belong to what is on disk."""

@@ -47,6 +47,31 @@ def estimate_mono(points0: Array, points1: Array, camera0: Camera, camera1: Came
         return failure.as_pose(len(points0))
 
 
+def ransac_mono(
+    points0: Array, points1: Array, camera0: Camera, camera1: Camera, config: PoseConfig
+) -> tuple[Array, NDArray[np.bool_]] | None:
+    """PoseLib's own answer, as pose accuracy is compared in the literature: no polish, no check for degenerate motion.
+
+    Args:
+        points0: (M, 2) pixels.
+        points1: (M, 2) pixels.
+        camera0: of points0.
+        camera1: of points1.
+        config: threshold, iterations and seed.
+
+    Returns:
+        T_0_1 (4, 4) with a translation of unit length and the inliers (M,); None where there is no pose.
+    """
+    if len(points0) < 5:
+        return None
+    options = _ransac_options(config) | {"max_epipolar_error": config.epipolar_threshold_px}
+    found, info = poselib.estimate_relative_pose(points0, points1, _poselib(camera0), _poselib(camera1), options)
+    try:
+        return _initial_pose(found), np.array(info["inliers"], dtype=bool)
+    except _NotFound:
+        return None
+
+
 def estimate_stereo(
     reference: StereoPoints, current: StereoPoints, rig: Rig, config: PoseConfig, right_centre: RightCentre
 ) -> tuple[RelativePose, RightCentre]:

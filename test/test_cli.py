@@ -277,7 +277,7 @@ def test_sources_that_are_none(
     [
         (["--preset", "shift"], r"unknown preset 'shift' \(did you mean 'sift'\?\).*xfeat, aliked, sift"),
         (["--mode", "both"], "setting 'mode' takes one of auto, mono, stereo; got 'both'"),
-        (["--refiner", "magic"], "setting 'refiner' takes one of auto, none, keypt2subpx; got 'magic'"),
+        (["--refiner", "magic"], "setting 'refiner' takes one of auto, none, keypt2subpx, subpx; got 'magic'"),
         (["--device", "tpu"], "setting 'device' takes one of auto, cpu, cuda; got 'tpu'"),
         (["--refiner", "keypt2subpx", *SIFT], "no published Keypt2Subpx checkpoint fits the detector sift"),
         (["--config", "absent.yaml"], "cannot read the configuration file absent.yaml"),

@@ -64,6 +64,32 @@ def test_only_commands_that_start_the_node_reach_for_it() -> None:
     assert reaching <= {"subpx_ros.cli", "subpx_ros.demo"}
 
 
+OFFLINE = ("subpx_ros.training", "subpx_ros.evaluation.refiner_")
+
+
+def test_only_training_and_its_benchmark_import_training() -> None:
+    reaching = {
+        module_name(path)
+        for path in PACKAGE.rglob("*.py")
+        if any(name.startswith(OFFLINE) for name in imported(path)) and not module_name(path).startswith(OFFLINE)
+    }
+    assert reaching == {"subpx_ros.cli"}, "and the command line, inside of its commands"
+
+
+def test_neither_the_odometry_nor_the_node_loads_training() -> None:
+    run_python("""
+import sys, subpx_ros.odometry, subpx_ros.cli, subpx_ros.pipeline, subpx_ros.two_view
+try:
+    import subpx_ros.ros.node
+except ModuleNotFoundError as error:
+    if error.name.startswith("subpx_ros."):
+        raise
+loaded = [name for name in sys.modules if name.startswith("subpx_ros.training")]
+if loaded:
+    raise SystemExit(f"loaded {loaded}")
+""")
+
+
 def test_every_module_of_the_core_can_be_imported_where_ros_is_absent() -> None:
     names = [module_name(path) for path in CORE]
     assert {"subpx_ros.odometry", "subpx_ros.cli", "subpx_ros.datasets.rosbag"} <= set(names)
@@ -98,6 +124,7 @@ HEAVY = ["torch", "kornia", "cv2", "matplotlib", "rosbags", "poselib", "skimage"
         ("subpx_ros.datasets", HEAVY),
         ("subpx_ros.refinement", ["kornia", "cv2", "matplotlib", "rosbags"]),
         ("subpx_ros.odometry", ["kornia", "matplotlib", "rosbags", "skimage"]),
+        ("subpx_ros.training.config", HEAVY),
     ],
 )
 def test_imports_stay_light(module: str, heavy: list[str]) -> None:

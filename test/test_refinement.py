@@ -191,8 +191,7 @@ def test_no_refiner_leaves_keypoints_as_detected(sift: Detector) -> None:
     assert np.array_equal(refined.detected0, refined.refined0) and np.array_equal(refined.detected1, refined.refined1)
 
 
-def test_auto_takes_the_given_checkpoint_and_none_where_nothing_fits(tmp_path: Path, sift: Detector) -> None:
-    assert create_refiner("auto", RefinementConfig(), sift, CPU).name == "none"
+def test_auto_takes_the_given_checkpoint(tmp_path: Path, sift: Detector) -> None:
     given = RefinementConfig(checkpoint(tmp_path, random_network()))
     assert isinstance(create_refiner("auto", given, sift, CPU), Keypt2SubpxRefiner)
 

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 
 from subpx_ros import weights
 from subpx_ros.errors import WeightsError
-from subpx_ros.weights import Checkpoint, Wheel
+from subpx_ros.weights import Checkpoint, Shipped, Wheel
 
 CONTENT = b"as published " * 100
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -45,7 +45,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def register(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Checkpoint]:
     """Makes `made-up` the only known checkpoint: `register(source=..., sha256=...)`."""
 
-    def make(source: Wheel | str = "http://127.0.0.1:9/absent", sha256: str = DIGEST) -> Checkpoint:
+    def make(source: Wheel | Shipped | str = "http://127.0.0.1:9/absent", sha256: str = DIGEST) -> Checkpoint:
         checkpoint = Checkpoint(NAME, "made_up.pth", sha256, "Apache-2.0", source)
         monkeypatch.setattr(weights, "CHECKPOINTS", {NAME: checkpoint})
         return checkpoint
@@ -106,7 +106,7 @@ def test_every_known_checkpoint_pins_a_sha256_and_names_a_licence() -> None:
     for name, checkpoint in weights.CHECKPOINTS.items():
         assert checkpoint.name == name and checkpoint.licence
         assert len(checkpoint.sha256) == 64 and int(checkpoint.sha256, 16) > 0
-        assert isinstance(checkpoint.source, Wheel) or checkpoint.source.startswith("https://")
+        assert isinstance(checkpoint.source, Wheel | Shipped) or checkpoint.source.startswith("https://")
     assert len({checkpoint.sha256 for checkpoint in weights.CHECKPOINTS.values()}) == len(weights.CHECKPOINTS)
 
 
@@ -339,3 +339,19 @@ def test_a_failing_server_is_one_line_and_leaves_nothing_behind(
         weights.get(NAME)
     assert "\n" not in str(caught.value)
     assert cache_content() == []
+
+
+def test_a_shipped_file_comes_from_the_package_alone(
+    register: Callable[..., Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(source=Shipped(str(tmp_path / "package")))
+    monkeypatch.setenv("SUBPX_WEIGHTS", str(tmp_path / "given"))
+    put(tmp_path / "given")
+    assert weights.find(NAME) is None
+    with pytest.raises(WeightsError, match=r"made_up\.pth is missing from .*package.*install it again"):
+        weights.get(NAME)
+    shipped = put(tmp_path / "package")
+    assert weights.find(NAME) == weights.get(NAME) == shipped
+    put(tmp_path / "package", CONTENT[:-1])
+    with pytest.raises(WeightsError, match="is not made-up as published"):
+        weights.find(NAME)

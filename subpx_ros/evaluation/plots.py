@@ -48,7 +48,7 @@ def plot_trajectory(
     """
     scaled = rescaled(estimate, truth) if truth is not None and align_scale else None
     shown = estimate if scaled is None else scaled
-    figure = _figure(900, 700)
+    figure = new_figure(900, 700)
     if truth is None:
         view = figure.add_subplot()
     else:
@@ -57,7 +57,7 @@ def plot_trajectory(
     unit = "scale not known" if align_scale and truth is None else "m"
     _draw_top_view(view, shown, truth, np.zeros(len(shown), dtype=bool) if lost is None else lost, unit)
     view.set_title(_trajectory_title(title, drift, align_scale and truth is not None))
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_matches(
@@ -97,7 +97,7 @@ def plot_matches(
     moved1 = keypoints1 + shift
     height, width = canvas.shape
     scale = min(1.0, 1600 / width)
-    figure = _figure(max(600, int(width * scale)), int(height * scale) + 110)
+    figure = new_figure(max(600, int(width * scale)), int(height * scale) + 110)
     view = figure.add_subplot()
     view.imshow(canvas, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
     outliers = np.concatenate([keypoints0[~inliers], moved1[~inliers]])
@@ -115,7 +115,7 @@ def plot_matches(
     counts = f"{int(inliers.sum())} inliers ({len(drawn)} lines), {int((~inliers).sum())} other matches (dots)"
     view.set_title(f"{title}: {counts}" if title else counts)
     view.set_axis_off()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_refined_matches(
@@ -188,7 +188,7 @@ def _joined(image0: NDArray[np.uint8], image1: NDArray[np.uint8]) -> tuple[NDArr
     return canvas, np.array(shift, dtype=np.float64)
 
 
-def _figure(width: int, height: int) -> Figure:
+def new_figure(width: int, height: int) -> Figure:
     """A figure of a size in pixels, drawn without a display and without touching global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -198,6 +198,6 @@ def _figure(width: int, height: int) -> Figure:
     return figure
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     with written_beside(path) as temporary:
         figure.savefig(temporary, format="png")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from subpx_ros import weights
@@ -25,34 +26,30 @@ def create_refiner(
     """The refiner of that name for the detector's features.
 
     Args:
-        name: one of `subpx_ros.config.REFINERS`; 'auto' is Keypt2Subpx where its weights are on this machine.
+        name: one of `subpx_ros.config.REFINERS`; 'auto' is subpx, which serves every detector, or what the given
+            checkpoint holds.
         config: the stage's settings.
         detector: whose features will be refined.
         device: where the network runs.
-        report: called with lines for people (downloads, what 'auto' chose).
+        report: called with lines for people (downloads).
 
     Raises:
-        WeightsError: the weights cannot be had or do not fit the detector.
+        WeightsError: the weights cannot be had or do not fit.
     """
-    from subpx_ros.refinement.keypt2subpx import Keypt2SubpxRefiner
-    from subpx_ros.refinement.refiner import NoRefiner
-
     if name == "auto":
-        name = _best_at_hand(config, detector, report)
+        name = _kind_of(config.weights) if config.weights else "subpx"
     if name == "none":
+        from subpx_ros.refinement.refiner import NoRefiner
+
         return NoRefiner()
-    return Keypt2SubpxRefiner(config, detector, device, report)
+    if name == "keypt2subpx":
+        from subpx_ros.refinement.keypt2subpx import Keypt2SubpxRefiner
+
+        return Keypt2SubpxRefiner(config, detector, device, report)
+    from subpx_ros.refinement.subpx import SubpxRefiner
+
+    return SubpxRefiner(config, device, report)
 
 
-def _best_at_hand(config: RefinementConfig, detector: Detector, report: Callable[[str], None]) -> str:
-    if config.weights:
-        return "keypt2subpx"
-    if detector.keypt2subpx is None:
-        return "none"
-    if weights.find(detector.keypt2subpx):
-        return "keypt2subpx"
-    report(
-        f"no refinement: the weights {detector.keypt2subpx} are not on this machine "
-        f"('subpx weights get {detector.keypt2subpx}' fetches them)"
-    )
-    return "none"
+def _kind_of(path: str) -> str:
+    return "keypt2subpx" if "conv1a.weight" in weights.load_tensors(Path(path)) else "subpx"

@@ -20,7 +20,7 @@ from subpx_ros.datatypes import Features, Matches
 from subpx_ros.errors import WeightsError
 from subpx_ros.features.detector import Detector
 from subpx_ros.refinement.patches import crop_patches
-from subpx_ros.refinement.refiner import Refiner
+from subpx_ros.refinement.refiner import Refinement, Refiner
 
 PATCH_RADIUS = 5
 _RESPONSE_RADIUS = 2
@@ -85,13 +85,14 @@ class Keypt2SubpxRefiner(Refiner):
                 f"checkpoint that was trained for {detector.name}"
             )
 
-    def _refine(self, features0: Features, features1: Features, matches: Matches) -> tuple[torch.Tensor, torch.Tensor]:
-        return refine_pairs(
+    def _refine(self, features0: Features, features1: Features, matches: Matches) -> Refinement:
+        refined0, refined1 = refine_pairs(
             self._network,
             (features0.keypoints[matches.indices0], features1.keypoints[matches.indices1]),
             (self._maps(features0), self._maps(features1)),
             (features0.descriptors[matches.indices0], features1.descriptors[matches.indices1]),
         )
+        return Refinement(refined0, refined1)
 
     def _maps(self, features: Features) -> torch.Tensor:
         """Image (1, H, W), with the score map (2, H, W) where the network takes it."""

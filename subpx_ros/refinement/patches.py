@@ -18,3 +18,21 @@ def crop_patches(maps: torch.Tensor, keypoints: torch.Tensor, radius: int) -> to
     columns = corner[:, 0].clamp(0, width - 1)[:, None] + torch.arange(size, device=maps.device)
     rows = corner[:, 1].clamp(0, height - 1)[:, None] + torch.arange(size, device=maps.device)
     return padded[:, rows[:, :, None], columns[:, None, :]].transpose(0, 1)
+
+
+def sample_patches(image: torch.Tensor, keypoints: torch.Tensor, size: int) -> torch.Tensor:
+    """Patches (N, size, size) of an image (H, W), sampled bilinearly so that their middle is the keypoint (N, 2) itself.
+
+    What lies outside of the image has the value of the nearest pixel inside.
+    """
+    height, width = image.shape
+    steps = torch.arange(size, device=image.device, dtype=image.dtype) - (size - 1) / 2
+    offsets = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), dim=-1)
+    places = keypoints[:, None, None] + offsets
+    # grid_sample's coordinates: -1 and 1 are the centres of the outermost pixels.
+    scale = 2.0 / torch.tensor([max(width - 1, 1), max(height - 1, 1)], device=image.device, dtype=image.dtype)
+    grid = (places * scale - 1.0).view(1, -1, size * size, 2)
+    values = torch.nn.functional.grid_sample(
+        image[None, None], grid, mode="bilinear", padding_mode="border", align_corners=True
+    )
+    return values.view(-1, size, size)

@@ -1,0 +1,207 @@
+"""`subpx bench refiner`: refiners against each other on data that none of ours was trained on, in one run.
+
+Every figure stands beside that of the points as detected and of the published Keypt2Subpx where there is one for the
+detector. Held back are the `held_back` photographs and a street of another seed, whose layout is new but whose surfaces
+are made of the photographs that training may use; a KITTI folder and a folder of posed photographs are never trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from subpx_ros import __version__
+from subpx_ros.config import REFINERS, RefinementConfig, load_config
+from subpx_ros.console import note, say, table
+from subpx_ros.errors import WeightsError
+from subpx_ros.evaluation.refiner_checks import (
+    EndPoints,
+    Refiners,
+    SecondOnly,
+    calibration,
+    end_point_errors,
+    microseconds_per_match,
+    pose_accuracy,
+    row_residuals,
+)
+from subpx_ros.evaluation.run import library_versions, write_json
+from subpx_ros.output import output_folder
+from subpx_ros.pipeline import FrontEnd
+from subpx_ros.refinement import create_refiner
+from subpx_ros.refinement.refiner import NoRefiner, Refiner
+from subpx_ros.training.config import StreetSourceConfig, WarpsSourceConfig
+from subpx_ros.training.sources import PairSource
+
+DETECTORS = ("xfeat", "aliked", "sift")
+"""Presets of the package."""
+_WARPS_SEED, _STREET_SEED = 20001, 30001
+
+
+def run_bench(
+    out: Path,
+    kitti: Path | None = None,
+    pairs: Path | None = None,
+    device: str = "auto",
+    presets: Sequence[str] = DETECTORS,
+    warps: int = 28,
+    street: int = 12,
+) -> dict[str, Any]:
+    """Measure, print tables, and write `refiner_bench.json` and the pictures into `out`.
+
+    Args:
+        out: folder for the outputs.
+        kitti: a KITTI stereo sequence folder; without it there are no row residuals.
+        pairs: a folder of photographs with a COLMAP text model; without it there is no pose accuracy.
+        device: auto, cpu or cuda.
+        presets: detectors with their matchers.
+        warps: pairs of held-back photographs.
+        street: pairs of the held-back street.
+
+    Raises:
+        SubpxError: data, weights or device cannot be had.
+    """
+    output_folder(out)
+    bench = _Bench(device, warps, street)
+    for preset in presets:
+        bench.measure(preset, kitti, pairs)
+    for given, option, what in ((kitti, "--kitti", "row residuals"), (pairs, "--pairs", "pose accuracy")):
+        if given is None:
+            bench.skip(f"{what}: give {option} PATH")
+    result = bench.result | {"package_version": __version__, "versions": library_versions()}
+    write_json(out / "refiner_bench.json", result)
+    _print(result)
+    bench.draw(out)
+    say(f"outputs in {out}: refiner_bench.json, offsets.png, patches_*.png" + (", inliers.png" if pairs else ""))
+    return result
+
+
+class _Bench:
+    """Collects the rows of all detectors."""
+
+    def __init__(self, device: str, warps: int, street: int) -> None:
+        self._device = device
+        self._sources = _held_back(warps, street)
+        self.result: dict[str, Any] = {
+            "device": device,
+            "data": {name: dict(source.describe()) for name, source in self._sources.items()},
+            **{check: [] for check in ("end_point", "calibration", "time", "rows", "pose", "skipped")},
+        }
+        self._drawn: dict[str, EndPoints] = {}
+
+    def measure(self, preset: str, kitti: Path | None, pairs: Path | None) -> None:
+        config = load_config({"preset": preset, "device": self._device, "refiner": "none"})
+        front_end = FrontEnd(config, note)
+        detector = front_end.detector.name
+        refiners = self._refiners(front_end)
+        for name, source in self._sources.items():
+            errors = end_point_errors(source, front_end, refiners, f"{detector}, {name}")
+            self._drawn.setdefault(detector, errors)
+            self._add("end_point", [errors.row(each) for each in refiners], detector, name)
+            for each, covariances in errors.covariances.items():
+                row = {"refiner": each} | calibration(errors.vectors[each], covariances)
+                self._add("calibration", [row], detector, name)
+        timed = self._sources.get("street") or next(iter(self._sources.values()))
+        self._add("time", microseconds_per_match(timed.pair(0), front_end, refiners), detector)
+        if kitti is not None:
+            from subpx_ros.datasets.kitti import KittiSequence
+
+            rows = row_residuals(KittiSequence(kitti, "stereo"), front_end, _with_second_only(refiners))
+            self._add("rows", rows, detector)
+        if pairs is not None:
+            from subpx_ros.datasets.colmap import read_model
+
+            self._add("pose", pose_accuracy(read_model(pairs), front_end, refiners), detector)
+
+    def skip(self, line: str) -> None:
+        note(f"skipped {line}")
+        self.result["skipped"].append(line)
+
+    def draw(self, out: Path) -> None:
+        from subpx_ros.evaluation.refiner_figures import plot_inliers, plot_offsets, plot_patches
+
+        plot_offsets(out / "offsets.png", self._drawn)
+        for detector, errors in self._drawn.items():
+            if errors.samples:
+                plot_patches(out / f"patches_{detector}.png", errors.samples[0])
+        if self.result["pose"]:
+            plot_inliers(out / "inliers.png", self.result["pose"])
+
+    def _refiners(self, front_end: FrontEnd) -> Refiners:
+        """As detected, published where there is one for the detector, and ours where it is installed."""
+        refiners: dict[str, Refiner] = {"detected": NoRefiner()}
+        wanted = {"published": "keypt2subpx", "ours": "subpx"}
+        if front_end.detector.keypt2subpx is None:
+            del wanted["published"]
+        for label, name in wanted.items():
+            if name not in REFINERS:
+                self.skip(f"{label} for {front_end.detector.name}: this version has no refiner '{name}'")
+                continue
+            try:
+                refiners[label] = create_refiner(name, RefinementConfig(), front_end.detector, front_end.device, note)
+            except WeightsError as error:
+                self.skip(f"{label} for {front_end.detector.name}: {error}")
+        return refiners
+
+    def _add(self, check: str, rows: Sequence[dict[str, Any]], detector: str, data: str = "") -> None:
+        where = {"detector": detector} | ({"data": data} if data else {})
+        self.result[check].extend(where | row for row in rows)
+
+
+def _held_back(warps: int, street: int) -> dict[str, PairSource]:
+    sources: dict[str, PairSource] = {}
+    if warps:
+        from subpx_ros.training.sources.warps import WarpsSource
+
+        sources["warps"] = WarpsSource(WarpsSourceConfig(pairs=warps, seed=_WARPS_SEED, photographs="held_back"))
+    if street:
+        from subpx_ros.training.sources.street import StreetSource
+
+        sources["street"] = StreetSource(StreetSourceConfig(pairs=street, seed=_STREET_SEED, gap=2, stereo=0.5))
+    return sources
+
+
+def _with_second_only(refiners: Refiners) -> Refiners:
+    if "published" not in refiners:
+        return refiners
+    return dict(refiners) | {"published, second point": SecondOnly(refiners["published"])}
+
+
+_TABLES = (
+    (
+        "end_point",
+        "end-point error under exact ground truth, matches within 3 px as detected",
+        (("data", ""), ("matches", "d"), ("mean_px", ".3f"), ("median_px", ".3f"), ("ratio", ".3f")),
+    ),
+    (
+        "calibration",
+        "predicted covariance: share inside the sigma ellipses, percent of nominal",
+        (("data", ""), ("matches", "d"), ("percent_of_nominal_1", ".1f"), ("percent_of_nominal_2", ".1f")),
+    ),
+    ("time", "time per match", (("matches", "d"), ("microseconds", ".1f"))),
+    (
+        "rows",
+        "left-right row residual, smooth offset removed",
+        (("matches", "d"), ("median_px", ".3f"), ("rms_clipped_px", ".3f")),
+    ),
+    (
+        "pose",
+        "relative pose (PoseLib, 1 px)",
+        (("pairs", "d"), ("auc5", ".2f"), ("auc10", ".2f"), ("auc20", ".2f"), ("inlier_share", ".4f")),
+    ),
+)
+
+
+def _print(result: dict[str, Any]) -> None:
+    for check, title, columns in _TABLES:
+        if result[check]:
+            names = ("detector", "refiner", *(name for name, _ in columns))
+            rows = [
+                (
+                    row["detector"],
+                    row["refiner"],
+                    *("-" if row[key] is None else f"{row[key]:{form}}" for key, form in columns),
+                )
+                for row in result[check]
+            ]
+            table(title, names, rows)
