@@ -99,7 +99,7 @@ def test_run_writes_all_that_the_design_names(street: Path, tmp_path: Path, caps
     assert files_in(out) == RUN_FILES
     summary = json.loads((out / "summary.json").read_text())
     assert (summary["frames"], summary["lost"], summary["mode"]) == (4, 0, "stereo")
-    assert (summary["preset"], summary["refiner"], summary["device"]) == ("sift", "none", "cpu")
+    assert (summary["preset"], summary["refiner"], summary["device"]) == ("sift", "subpx", "cpu")
     poses = np.loadtxt(out / "poses.txt")
     truth = np.loadtxt(street / "poses.txt")
     assert poses.shape == (4, 12) and np.allclose(poses[0], np.eye(4)[:3].ravel())

@@ -16,7 +16,7 @@ from subpx_ros.settings import walk
 
 ROOT = Path(__file__).parents[2]
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.py"))
-PARAMETER_FILES = sorted((ROOT / "config").glob("*.yaml"))
+PARAMETER_FILES = sorted(path for path in (ROOT / "config").glob("*.yaml") if path.name != "train.yaml")
 OF_RCLPY = {"use_sim_time"}
 
 
