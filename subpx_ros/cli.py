@@ -113,14 +113,13 @@ def match(
 @app.command()
 def bag(source: Source, out: Annotated[Path, typer.Argument(help="Folder of the bag, not there yet.")]) -> None:
     """Write a recording as a rosbag2 (MCAP) with camera_info, tf_static and ground truth."""
-    from subpx_ros.console import progress_bar, say
+    from subpx_ros.console import counting, say
     from subpx_ros.datasets import open_sequence
     from subpx_ros.datasets.bag_writer import write_bag
 
     sequence = open_sequence(source)
-    with progress_bar() as bar:
-        task = bar.add_task(f"writing {out.name}", total=len(sequence), detail="frames")
-        write_bag(sequence, out, lambda done, total: bar.update(task, completed=done, total=total))
+    with counting(f"writing {out.name}", "frames") as progress:
+        write_bag(sequence, out, progress)
     say(f"{len(sequence)} frames in {out}")
 
 

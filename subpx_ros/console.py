@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
@@ -35,6 +36,14 @@ def progress_bar() -> Progress:
         TimeRemainingColumn(),
     )
     return Progress(*columns, console=_err)
+
+
+@contextmanager
+def counting(description: str, detail: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar that is told how many are done, out of how many."""
+    with progress_bar() as bar:
+        task = bar.add_task(description, total=None, detail=detail)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def track(items: Iterable[_Item], description: str, total: int) -> Iterable[_Item]:

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from subpx_ros.config import load_config
-from subpx_ros.console import note, progress_bar, say
+from subpx_ros.console import counting, note, say
 from subpx_ros.datasets import DEMO, Sequence, open_sequence
 from subpx_ros.evaluation.plots import plot_refined_matches
 from subpx_ros.evaluation.tables import print_summary
@@ -44,9 +44,8 @@ def _make_street(folder: Path) -> Path:
 
     shutil.rmtree(folder, ignore_errors=True)
     sequence = open_sequence(DEMO)
-    with progress_bar() as bar:
-        task = bar.add_task("rendering the street", total=len(sequence), detail="stereo frames")
-        write_kitti_sequence(sequence, folder, lambda done, total: bar.update(task, completed=done, total=total))
+    with counting("rendering the street", "stereo frames") as progress:
+        write_kitti_sequence(sequence, folder, progress)
     return folder
 
 
@@ -54,9 +53,8 @@ def _make_bag(sequence: Sequence, folder: Path) -> Path:
     from subpx_ros.datasets.bag_writer import write_bag
 
     shutil.rmtree(folder, ignore_errors=True)
-    with progress_bar() as bar:
-        task = bar.add_task("writing the bag", total=len(sequence), detail="frames")
-        write_bag(sequence, folder, lambda done, total: bar.update(task, completed=done, total=total))
+    with counting("writing the bag", "frames") as progress:
+        write_bag(sequence, folder, progress)
     return folder
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from subpx_ros.datatypes import Array
 from subpx_ros.geometry import invert, se3
-
-Array = NDArray[np.float64]
 
 T_BODY_OPTICAL: Array = se3(np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]), np.zeros(3))
 """Optical axes (x right, y down, z forward) in body axes (x forward, y left, z up), at one origin."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from subpx_ros.datatypes import Array
 
 
 def se3(rotation: Array, translation: Array) -> Array:

@@ -64,10 +64,9 @@ def ransac_mono(
     """
     if len(points0) < 5:
         return None
-    options = _ransac_options(config) | {"max_epipolar_error": config.epipolar_threshold_px}
-    found, info = poselib.estimate_relative_pose(points0, points1, _poselib(camera0), _poselib(camera1), options)
+    found, inliers = _ransac_relative(points0, points1, camera0, camera1, config)
     try:
-        return _initial_pose(found), np.array(info["inliers"], dtype=bool)
+        return _initial_pose(found), inliers
     except _NotFound:
         return None
 
@@ -99,9 +98,7 @@ def _solve_mono(points0: Array, points1: Array, camera0: Camera, camera1: Camera
         reason = f"{parallax:.2f} px parallax, {config.min_parallax_px} needed to see the direction of translation"
         raise _NotFound(PoseStatus.DEGENERATE, reason)
 
-    options = _ransac_options(config) | {"max_epipolar_error": config.epipolar_threshold_px}
-    found, info = poselib.estimate_relative_pose(points0, points1, _poselib(camera0), _poselib(camera1), options)
-    inliers = np.array(info["inliers"], dtype=bool)
+    found, inliers = _ransac_relative(points0, points1, camera0, camera1, config)
     _require_inliers(inliers, config)
     _require_spread(points0[inliers], config)
     polished = polish_mono(_initial_pose(found), rays0[inliers], rays1[inliers])
@@ -137,6 +134,15 @@ def _solve_stereo(
     _require_inliers(inliers, config)
     pose = RelativePose(PoseStatus.OK, "", polished.T_0_1, polished.covariance, metric=True, inliers=inliers)
     return pose, polished.right_centre
+
+
+def _ransac_relative(
+    points0: Array, points1: Array, camera0: Camera, camera1: Camera, config: PoseConfig
+) -> tuple[Any, NDArray[np.bool_]]:
+    """PoseLib's pose and the inliers (M,)."""
+    options = _ransac_options(config) | {"max_epipolar_error": config.epipolar_threshold_px}
+    found, info = poselib.estimate_relative_pose(points0, points1, _poselib(camera0), _poselib(camera1), options)
+    return found, np.array(info["inliers"], dtype=bool)
 
 
 def _motion_beyond_rotation(rays0: Array, rays1: Array) -> float:

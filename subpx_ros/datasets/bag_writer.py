@@ -21,12 +21,10 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from subpx_ros.datasets.sequence import Sequence
-from subpx_ros.datatypes import Camera, Frame, Rig
+from subpx_ros.datatypes import Array, Camera, Frame, Rig
 from subpx_ros.errors import DataError
 from subpx_ros.frames import T_BODY_OPTICAL, odom_from_camera_path, quaternion_from_rotation
 from subpx_ros.geometry import se3
-
-Array = NDArray[np.float64]
 
 BASE_FRAME = "base_link"
 ODOM_FRAME = "odom"

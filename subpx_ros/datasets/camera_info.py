@@ -6,13 +6,10 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from subpx_ros.datasets.image_files import check_size
-from subpx_ros.datatypes import Camera, Rig
+from subpx_ros.datatypes import Array, Camera, Rig
 from subpx_ros.errors import DataError
-
-Array = NDArray[np.float64]
 
 _MAX_SIDEWAYS = 0.05
 """Largest offset of the right camera off the left one's x axis, relative to the baseline: KITTI's colour pair has 1 %."""

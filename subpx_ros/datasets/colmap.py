@@ -9,11 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subpx_ros.datasets.text import parse_number, parse_numbers, pose_from_quaternion, read_lines
-from subpx_ros.datatypes import Camera
+from subpx_ros.datatypes import Array, Camera
 from subpx_ros.errors import DataError
 from subpx_ros.geometry import invert
-
-Array = NDArray[np.float64]
 
 _CENTRE = 0.5
 """COLMAP puts the centre of the first pixel at (0.5, 0.5), this package at (0, 0)."""

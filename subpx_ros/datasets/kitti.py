@@ -12,17 +12,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from subpx_ros.datasets.camera_info import camera_from_projection, offset_from_projection, rig_from_projections
 from subpx_ros.datasets.image_files import png_size, read_grey
 from subpx_ros.datasets.sequence import Sequence, check_increasing, relative_to_first
 from subpx_ros.datasets.text import parse_numbers, parse_stamp, pose_from_row, read_lines
-from subpx_ros.datatypes import Frame, Rig
+from subpx_ros.datatypes import Array, Frame, Rig
 from subpx_ros.errors import DataError
 from subpx_ros.geometry import se3
-
-Array = NDArray[np.float64]
 
 DEFAULT_PERIOD_NS = 103_700_000
 _PAIRS = ((0, 1), (2, 3))

@@ -21,11 +21,9 @@ from subpx_ros.datasets.camera_info import rig_from_camera_infos
 from subpx_ros.datasets.image_decoding import decode_grey, decode_image
 from subpx_ros.datasets.sequence import Sequence, relative_to_first
 from subpx_ros.datasets.text import pose_from_quaternion
-from subpx_ros.datatypes import Frame
+from subpx_ros.datatypes import Array, Frame
 from subpx_ros.errors import DataError
 from subpx_ros.frames import T_BODY_OPTICAL, camera_path_from_odom
-
-Array = NDArray[np.float64]
 
 _Places = dict[int, int]
 """Header stamp to log time, both ns, of every message of a topic."""

@@ -6,13 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
-from subpx_ros.datatypes import Frame, Rig
+from subpx_ros.datatypes import Array, Frame, Rig
 from subpx_ros.errors import DataError
 from subpx_ros.geometry import invert
-
-Array = NDArray[np.float64]
 
 
 class Sequence(ABC):

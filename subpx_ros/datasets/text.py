@@ -7,13 +7,11 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from subpx_ros.datatypes import Array
 from subpx_ros.errors import DataError
 from subpx_ros.frames import rotation_from_quaternion
 from subpx_ros.geometry import nearest_rotation, se3
-
-Array = NDArray[np.float64]
 
 MAX_STAMP_NS = 2**63 - 1
 _MAX_BYTES = 256 * 2**20

@@ -6,11 +6,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from subpx_ros.datatypes import Array
 from subpx_ros.evaluation.metrics import Drift, absolute_error, kitti_drift, per_frame_errors, relative_errors, rescaled
-
-Array = NDArray[np.float64]
 
 
 def accuracy(estimate: Array, truth: Array, align_scale: bool) -> dict[str, Any]:

@@ -16,8 +16,6 @@ from subpx_ros.evaluation.run import write_json
 from subpx_ros.evaluation.trajectories import Trajectory, read_trajectory
 from subpx_ros.output import output_folder
 
-Array = NDArray[np.float64]
-
 STAMP_TOLERANCE_NS = 10_000_000
 """Largest difference of stamps that count as one frame: a tenth of the period of a 10 Hz camera."""
 

@@ -8,12 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from subpx_ros.datatypes import Array
 from subpx_ros.errors import DataError
 from subpx_ros.geometry import angle_between, invert, nearest_rotation, rotation_angle
-
-Array = NDArray[np.float64]
 
 KITTI_LENGTHS_M = (100, 200, 300, 400, 500, 600, 700, 800)
 SHORT_LENGTHS_M = (10, 20, 30, 40, 50)

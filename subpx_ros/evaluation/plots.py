@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from subpx_ros.datatypes import Array
 from subpx_ros.evaluation.metrics import path_length, rescaled
 from subpx_ros.output import written_beside
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from subpx_ros.two_view import TwoView
 
-Array = NDArray[np.float64]
 
 _TRUTH, _ESTIMATE, _START, _LOST, _OUTLIER = "#A0A0A0", "#0072B2", "#009E73", "#D55E00", "#56B4E9"
 _DPI = 100

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from subpx_ros.datatypes import Array
 from subpx_ros.geometry import angle_between, invert, rotation_angle
-
-Array = NDArray[np.float64]
 
 THRESHOLDS_DEG = (5.0, 10.0, 20.0)
 

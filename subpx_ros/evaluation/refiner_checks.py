@@ -17,7 +17,7 @@ from subpx_ros.console import track
 from subpx_ros.datasets.colmap import PosedImage
 from subpx_ros.datasets.image_files import read_grey
 from subpx_ros.datasets.sequence import Sequence as ImageSequence
-from subpx_ros.datatypes import Features, Matches, RefinedMatches
+from subpx_ros.datatypes import Array, Features, Matches, RefinedMatches
 from subpx_ros.errors import DataError
 from subpx_ros.evaluation.pose_auc import THRESHOLDS_DEG, area_under_curve, pose_error_deg
 from subpx_ros.geometry import invert
@@ -27,7 +27,6 @@ from subpx_ros.refinement.refiner import Refinement, Refiner
 from subpx_ros.training.pairs import TrainingPair, transfer
 from subpx_ros.training.sources import PairSource
 
-Array = NDArray[np.float64]
 Refiners = Mapping[str, Refiner]
 
 INLIER_PX = 3.0

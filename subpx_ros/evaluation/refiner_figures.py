@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from subpx_ros.datatypes import Array
 from subpx_ros.evaluation.plots import new_figure, save_figure
 from subpx_ros.evaluation.refiner_checks import EndPoints, Sample
 from subpx_ros.training.pairs import transfer
-
-Array = NDArray[np.float64]
 
 _COLOURS = {"published": "#E69F00", "ours": "#0072B2"}
 _DETECTED, _TRUTH = "#D55E00", "#009E73"

@@ -16,13 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subpx_ros import __version__
-from subpx_ros.datatypes import TrackingState
+from subpx_ros.datatypes import Array, TrackingState
 from subpx_ros.evaluation.accuracy import accuracy
 from subpx_ros.evaluation.metrics import path_length
 from subpx_ros.evaluation.trajectories import write_kitti, write_tum
 from subpx_ros.output import output_folder, write_text
-
-Array = NDArray[np.float64]
 
 _LIBRARIES = {
     "numpy": ("numpy",),

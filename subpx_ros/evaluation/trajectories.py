@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from subpx_ros.datasets.sequence import check_increasing
 from subpx_ros.datasets.text import parse_number, parse_stamp, pose_from_quaternion, pose_from_row, read_lines
+from subpx_ros.datatypes import Array
 from subpx_ros.errors import DataError
 from subpx_ros.frames import quaternion_from_rotation
 from subpx_ros.output import write_text
-
-Array = NDArray[np.float64]
 
 _FORMATS = "12 numbers (KITTI: [R | t] row by row) or 8 (TUM: stamp tx ty tz qx qy qz qw) on every line"
 

@@ -10,13 +10,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
+from subpx_ros.datatypes import Array
 from subpx_ros.errors import ConfigError
 from subpx_ros.frames import T_BODY_OPTICAL
 from subpx_ros.geometry import hat, se3
-
-Array = NDArray[np.float64]
 
 
 def base_from_optical(camera_in_base: str) -> Array:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from geometry_msgs.msg import Pose, PoseStamped, TransformStamped
 from nav_msgs.msg import Odometry
-from numpy.typing import NDArray
 from std_msgs.msg import Header
 
-from subpx_ros.datatypes import OdometryResult, TrackingState
+from subpx_ros.datatypes import Array, OdometryResult, TrackingState
 from subpx_ros.frames import quaternion_from_rotation, rotation_from_quaternion
 from subpx_ros.geometry import se3
 from subpx_ros.msg import OdometryStatus, RefinedMatches, RelativePose
@@ -18,8 +17,6 @@ from subpx_ros.odometry import UNKNOWN_VARIANCE
 from subpx_ros.ros.frames import covariance_to_base
 from subpx_ros.ros.messages import byte_array, float_array, stamp_from_ns
 from subpx_ros.ros.slot import Counts
-
-Array = NDArray[np.float64]
 
 _NO_GOOD_POSE_YET = -1.0
 _NO_ESTIMATE = -1.0

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from subpx_ros.datatypes import Camera
+from subpx_ros.datatypes import Array, Camera
 from subpx_ros.refinement.subpx import unpack_whitening
-
-Array = NDArray[np.float64]
 
 _SMOOTH_PX = 0.03
 _FARTHEST_SIGMAS = 10.0

@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from subpx_ros import __version__
 from subpx_ros.config import Config, FeatureConfig, MatchingConfig
 from subpx_ros.console import note, progress_bar
-from subpx_ros.datatypes import Camera, Features, Matches
+from subpx_ros.datatypes import Array, Camera, Features, Matches
 from subpx_ros.errors import DataError
 from subpx_ros.output import output_folder, write_text, written_beside
 from subpx_ros.pipeline import FrontEnd
@@ -31,8 +31,6 @@ from subpx_ros.settings import to_mapping
 from subpx_ros.training.config import DataConfig
 from subpx_ros.training.pairs import TrainingPair, transfer
 from subpx_ros.training.sources import create_source
-
-Array = NDArray[np.float64]
 
 FORMAT = 1
 _MANIFEST = "manifest.json"

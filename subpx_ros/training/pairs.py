@@ -8,11 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subpx_ros.datasets.street import View, correspondences
-from subpx_ros.datatypes import Camera
+from subpx_ros.datatypes import Array, Camera
 from subpx_ros.errors import DataError
 from subpx_ros.geometry import essential_matrix, homogeneous, invert, transform_points
-
-Array = NDArray[np.float64]
 
 _DEPTH_STEP = 0.05
 """Neighbouring pixels whose depths differ by more than this share lie on two surfaces."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Array = NDArray[np.float64]
+from subpx_ros.datatypes import Array
 
 STEP_M = 0.05
 RAMP_M = 7.0

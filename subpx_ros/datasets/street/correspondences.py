@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subpx_ros.datasets.street.street import View
+from subpx_ros.datatypes import Array
 from subpx_ros.geometry import invert, transform_points
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from subpx_ros.datasets.street.centreline import Centreline
 from subpx_ros.datasets.street.config import StreetConfig
+from subpx_ros.datatypes import Array
 from subpx_ros.errors import ConfigError
 from subpx_ros.geometry import rotation_from_vector, se3
-
-Array = NDArray[np.float64]
 
 LANE_M = 1.45
 """The car keeps this far to the right of the centreline."""

@@ -5,13 +5,11 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from subpx_ros.datasets.street.mesh import MeshBuilder, rectangle_map
 from subpx_ros.datasets.street.surfaces import TEXELS_PER_M
 from subpx_ros.datasets.street.textures import VEHICLES, TextureSet
-
-Array = NDArray[np.float64]
+from subpx_ros.datatypes import Array
 
 
 def _frame(heading: float) -> tuple[Array, Array, Array]:

@@ -24,8 +24,7 @@ from subpx_ros.datasets.street.textures import (
     TextureSet,
     ground_and_furniture,
 )
-
-Array = NDArray[np.float64]
+from subpx_ros.datatypes import Array
 
 LANES_M = 2.9
 ROAD_M = 4.9

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from subpx_ros.datatypes import Array
 
 MAX_VERTICES = 8
 

@@ -8,10 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subpx_ros.datasets.street.mesh import Mesh
-from subpx_ros.datatypes import Camera
+from subpx_ros.datatypes import Array, Camera
 from subpx_ros.geometry import invert, transform_points
-
-Array = NDArray[np.float64]
 
 NEAR_M = 0.05
 """Depth of the near plane; what is closer is not drawn."""

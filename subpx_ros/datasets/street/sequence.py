@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from subpx_ros.datasets.sequence import Sequence, relative_to_first
 from subpx_ros.datasets.street.config import StreetConfig
 from subpx_ros.datasets.street.drive import longest_drive
 from subpx_ros.datasets.street.sensor import expose
 from subpx_ros.datasets.street.street import Street, View
-from subpx_ros.datatypes import Camera, Frame, Rig
+from subpx_ros.datatypes import Array, Camera, Frame, Rig
 from subpx_ros.geometry import se3
-
-Array = NDArray[np.float64]
 
 KITTI_CAMERA = Camera(fx=707.0912, fy=707.0912, cx=601.8873, cy=183.1104, width=1226, height=370)
 KITTI_RIG = Rig(KITTI_CAMERA, KITTI_CAMERA, 0.537)

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from subpx_ros.datasets.street.atlas import TextureAtlas
 from subpx_ros.datasets.street.projection import ScreenFaces
 from subpx_ros.datasets.street.visibility import Fragments
+from subpx_ros.datatypes import Array
 
-Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
 
 TAPS = np.array([1, 2, 3, 4, 6, 8, 12])

@@ -15,9 +15,7 @@ from subpx_ros.datasets.street.layout import build_street
 from subpx_ros.datasets.street.projection import project_mesh
 from subpx_ros.datasets.street.shading import shade, sky
 from subpx_ros.datasets.street.visibility import find_visible
-from subpx_ros.datatypes import Camera
-
-Array = NDArray[np.float64]
+from subpx_ros.datatypes import Array, Camera
 
 BEHIND_M = 16.0
 AHEAD_M = 70.0

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subpx_ros.datasets.street.projection import ScreenFaces
+from subpx_ros.datatypes import Array
 
-Array = NDArray[np.float64]
 Ints = NDArray[np.int32]
 
 _STEPS = np.arange(-4, 5)

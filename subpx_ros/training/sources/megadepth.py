@@ -16,15 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subpx_ros.datasets.image_files import MAX_PIXELS, read_grey
-from subpx_ros.datatypes import Camera
+from subpx_ros.datatypes import Array, Camera
 from subpx_ros.errors import DataError
 from subpx_ros.geometry import invert
 from subpx_ros.training.config import MegaDepthSourceConfig
 from subpx_ros.training.pairs import TrainingPair
 from subpx_ros.training.sources.scene_info import read_scene_arrays
 from subpx_ros.training.sources.source import PairSource, resized_camera
-
-Array = NDArray[np.float64]
 
 _COLMAP_CENTRE = 0.5
 """COLMAP, which the intrinsics come from, puts the centre of the first pixel at (0.5, 0.5)."""

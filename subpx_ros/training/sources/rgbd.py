@@ -16,14 +16,12 @@ from numpy.typing import NDArray
 
 from subpx_ros.datasets.image_files import png_size, read_grey
 from subpx_ros.datasets.text import parse_numbers, pose_from_row, read_lines
-from subpx_ros.datatypes import Camera
+from subpx_ros.datatypes import Array, Camera
 from subpx_ros.errors import DataError
 from subpx_ros.geometry import invert
 from subpx_ros.training.config import RgbdSourceConfig
 from subpx_ros.training.pairs import TrainingPair
 from subpx_ros.training.sources.source import PairSource, pairs_with_gap
-
-Array = NDArray[np.float64]
 
 
 class RgbdSource(PairSource):

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from subpx_ros.datatypes import Camera
+from subpx_ros.datatypes import Array, Camera
 from subpx_ros.geometry import invert, rotation_from_vector, se3
 from subpx_ros.training.config import WarpsSourceConfig
 from subpx_ros.training.pairs import TrainingPair
@@ -22,7 +22,6 @@ from subpx_ros.training.sources.photographs import photographs_of
 from subpx_ros.training.sources.photometry import degrade
 from subpx_ros.training.sources.source import PairSource
 
-Array = NDArray[np.float64]
 Image = NDArray[np.float32]
 
 _SAMPLES = 3
