@@ -213,7 +213,7 @@ GRADIENTS = """
 import sys, torch
 from pathlib import Path
 from training_setup import small_training
-from subpx_ros.training.distributed import join_processes
+from subpx_ros.training.distributed import run_joined
 from subpx_ros.training.matches import extract_matches
 from subpx_ros.training.trainer import Trainer
 
@@ -222,7 +222,8 @@ torch.manual_seed(0)
 config = small_training(network=sys.argv[1], batch_pairs=int(sys.argv[2]))
 folder = Path(sys.argv[3])
 stores = [extract_matches(data, config.features, config.matching, folder) for data in (config.training, config.validation)]
-with join_processes("cpu") as processes:
+
+def work(processes):
     trainer = Trainer(config, *stores, folder, processes)
     loss = trainer.batch_loss(1)
     loss.backward()
@@ -230,6 +231,8 @@ with join_processes("cpu") as processes:
     mean = processes.mean(loss)
     if processes.main:
         torch.save({"loss": mean, "gradients": gradients, "processes": processes.count}, sys.argv[4])
+
+run_joined("cpu", work)
 """
 
 

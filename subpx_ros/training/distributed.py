@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 from torch import distributed, nn
@@ -14,6 +15,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from subpx_ros.device import select_device
 from subpx_ros.errors import DeviceError
+
+Result = TypeVar("Result")
 
 _LONGEST_WAIT = timedelta(days=2)
 """The others wait while the first process extracts matches."""
@@ -52,19 +55,19 @@ class Processes:
         return DistributedDataParallel(module, device_ids=devices)
 
 
-@contextmanager
-def join_processes(device: str) -> Iterator[Processes]:
-    """The processes that torchrun's environment names (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT), or this one alone.
+def run_joined(device: str, work: Callable[[Processes], Result]) -> Result:
+    """What `work` returns, done by the processes that torchrun's environment names, or by this one alone.
 
-    They talk through NCCL on GPUs, one each, and through Gloo on CPUs.
+    That environment is RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT. The processes talk through NCCL on GPUs, one
+    each, and through Gloo on CPUs. Modules that `Processes.wrap` gave must not outlive `work`: they hold Gloo's
+    threads, which release tensors and abort a process that has begun to leave Python.
 
     Raises:
         DeviceError: the device is not there, or this machine has fewer GPUs than processes.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
-        yield Processes(0, 1, select_device(device))
-        return
+        return work(Processes(0, 1, select_device(device)))
     rank, local_rank = int(os.environ["RANK"]), int(os.environ.get("LOCAL_RANK", "0"))
     chosen = select_device(device)
     if chosen.type == "cuda":
@@ -78,6 +81,8 @@ def join_processes(device: str) -> Iterator[Processes]:
     backend = "nccl" if chosen.type == "cuda" else "gloo"
     distributed.init_process_group(backend, init_method="env://", timeout=_LONGEST_WAIT)
     try:
-        yield Processes(rank, count, chosen)
+        return work(Processes(rank, count, chosen))
     finally:
+        # DistributedDataParallel lies in reference cycles.
+        gc.collect()
         distributed.destroy_process_group()

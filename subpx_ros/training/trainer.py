@@ -23,7 +23,7 @@ from subpx_ros.settings import to_mapping
 from subpx_ros.training.batches import Batches
 from subpx_ros.training.checkpoints import STATE, State, history_of, load_state, save_state, save_weights
 from subpx_ros.training.config import DataConfig, TrainConfig
-from subpx_ros.training.distributed import Processes, join_processes
+from subpx_ros.training.distributed import Processes, run_joined
 from subpx_ros.training.matches import MatchStore, extract_matches
 from subpx_ros.training.networks import Chosen, TrainableNetwork, create_network
 from subpx_ros.training.validation import validate
@@ -45,7 +45,8 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> dict[str, flo
     if not resume and (out / STATE).exists():
         raise TrainingError(f"{out} holds a training already: give --resume to go on with it, or another --out")
     set_threads(config.threads)
-    with join_processes(config.device) as processes, _deterministic(config.seed):
+
+    def work(processes: Processes) -> dict[str, float]:
         output_folder(out)
         stores = [_store(data, config, out, processes) for data in (config.training, config.validation)]
         trainer = Trainer(config, stores[0], stores[1], out, processes)
@@ -53,6 +54,9 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> dict[str, flo
             trainer.restore()
         trainer.run()
         return trainer.best
+
+    with _deterministic(config.seed):
+        return run_joined(config.device, work)
 
 
 class Trainer:
