@@ -9,7 +9,7 @@ from launch_ros.substitutions import FindPackageShare
 # Parameters of the node by the type of their value. An argument that is not given leaves the parameter to params_file.
 TEXT_PARAMETERS = {
     "mode": "Cameras to use: mono or stereo.",
-    "preset": "Named set of settings: auto, xfeat, aliked or sift.",
+    "preset": "Named set of settings: auto, xfeat, aliked, superpoint, disk, dedode, sift or orb.",
     "refiner": "Refiner of matched keypoints: auto, none, keypt2subpx or subpx.",
     "device": "Where the networks run: auto, cpu or cuda.",
     "odom_frame": "Parent frame of odometry and of the transform.",

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from subpx_ros import __version__
+from subpx_ros.cli_bench import bench_app
+from subpx_ros.cli_export import export
 from subpx_ros.errors import ConfigError, SubpxError
 
 app = typer.Typer(
@@ -22,12 +24,15 @@ app = typer.Typer(
 )
 weights_app = typer.Typer(help="Checkpoints: where they are, fetching, checking.", no_args_is_help=True)
 app.add_typer(weights_app, name="weights")
-bench_app = typer.Typer(help="Measurements of the package's parts.", no_args_is_help=True)
 app.add_typer(bench_app, name="bench")
+app.command()(export)
 
 _SOURCE_HELP = "KITTI sequence folder, rosbag2, or 'demo' for the rendered street."
 Source = Annotated[str, typer.Argument(help=_SOURCE_HELP)]
-Preset = Annotated[str | None, typer.Option(help="xfeat, aliked, sift; by default what the device can do.")]
+Preset = Annotated[
+    str | None,
+    typer.Option(help="xfeat, aliked, superpoint, disk, dedode, sift, orb; by default what the device can do."),
+]
 Mode = Annotated[str | None, typer.Option(help="auto, mono or stereo.")]
 Refiner = Annotated[str | None, typer.Option(help="auto, none, keypt2subpx or subpx.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
@@ -196,19 +201,6 @@ def train(
         say(f"best.safetensors in {out}: " + ", ".join(f"{name} {value:.4g}" for name, value in best.items()))
 
 
-@bench_app.command("refiner")
-def bench_refiner(
-    out: Annotated[Path, typer.Option(help="Folder for refiner_bench.json and the figures.")] = Path("out/bench"),
-    kitti: Annotated[Path | None, typer.Option(help="KITTI stereo sequence folder, for row residuals.")] = None,
-    pairs: Annotated[Path | None, typer.Option(help="Images with a COLMAP text model, for pose accuracy.")] = None,
-    device: Device = None,
-) -> None:
-    """Refiners against each other: as detected, the published Keypt2Subpx, ours."""
-    from subpx_ros.evaluation.refiner_bench import run_bench
-
-    run_bench(out, kitti, pairs, device or "auto")
-
-
 Names = Annotated[list[str] | None, typer.Argument(help="Names as 'subpx weights list' shows; by default all.")]
 
 
@@ -216,10 +208,11 @@ Names = Annotated[list[str] | None, typer.Argument(help="Names as 'subpx weights
 def list_weights() -> None:
     """All known checkpoints and where they are."""
     from subpx_ros import weights
+    from subpx_ros.checkpoints import CHECKPOINTS
     from subpx_ros.console import table
 
     rows = []
-    for name, checkpoint in weights.CHECKPOINTS.items():
+    for name, checkpoint in CHECKPOINTS.items():
         try:
             where = str(weights.find(name) or "not on this machine")
         except SubpxError:
@@ -234,20 +227,21 @@ def get(names: Names = None) -> None:
     from subpx_ros import weights
     from subpx_ros.console import note, say
 
-    _for_each(names or list(weights.CHECKPOINTS), lambda name: say(f"{name}: {weights.get(name, note)}"))
+    _for_each(names or weights.downloadable(), lambda name: say(f"{name}: {weights.get(name, note)}"))
 
 
 @weights_app.command()
 def verify(names: Names = None) -> None:
     """Check the SHA-256 of the checkpoints on this machine."""
     from subpx_ros import weights
+    from subpx_ros.checkpoints import CHECKPOINTS
     from subpx_ros.console import say
 
     def report(name: str) -> None:
         path = weights.find(name)
         say(f"{name}: {f'good, {path}' if path else 'not on this machine'}")
 
-    _for_each(names or list(weights.CHECKPOINTS), report)
+    _for_each(names or list(CHECKPOINTS), report)
 
 
 def _for_each(names: list[str], action: Callable[[str], None]) -> None:

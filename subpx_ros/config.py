@@ -19,6 +19,10 @@ class FeatureConfig(Settings):
     """Keypoint detection and description."""
 
     detector: str = setting("xfeat", "Name in the table of subpx_ros.features.")
+    weights: str = setting(
+        "",
+        "Path or known name of a checkpoint for the detector (DeDoDe: folder of its files); empty: the published one.",
+    )
     max_keypoints: int = setting(2048, "Best-scored keypoints kept per image.", minimum=16, maximum=16384)
     detection_threshold: float = setting(
         0.05, "Least detector score of a keypoint; the scale is the detector's own.", minimum=0.0, maximum=1.0
@@ -33,7 +37,22 @@ class MatchingConfig(Settings):
     min_similarity: float = setting(
         0.82, "mutual_nn: least cosine similarity of two descriptors.", minimum=-1.0, maximum=1.0
     )
-    min_confidence: float = setting(0.1, "lightglue: least confidence of a match.", minimum=0.0, maximum=1.0)
+    max_ratio: float = setting(
+        1.0,
+        "mutual_nn: largest distance of a match's descriptors relative to that of the second nearest (Lowe's ratio); "
+        "1: no such test.",
+        minimum=0.1,
+        maximum=1.0,
+    )
+    min_confidence: float = setting(
+        0.1, "lightglue, lighterglue: least confidence of a match.", minimum=0.0, maximum=1.0
+    )
+    adaptive: bool = setting(
+        True, "lightglue, lighterglue: stop early and drop hopeless keypoints on the way, which changes a few matches."
+    )
+    weights: str = setting(
+        "", "lightglue: path or known name of a checkpoint; empty: the one that was trained for the detector."
+    )
     max_row_difference_px: float = setting(
         2.0, "stereo: largest difference of the rows of a left-right match.", unit="px", minimum=0.0, maximum=50.0
     )
@@ -47,7 +66,8 @@ class RefinementConfig(Settings):
     """Moving matched keypoints to sub-pixel positions."""
 
     weights: str = setting(
-        "", "Path of a checkpoint; empty: the shipped one of subpx, or the published one of the detector."
+        "",
+        "Path or known name of a checkpoint; empty: the shipped one of subpx, or the published one of the detector.",
     )
 
 
@@ -166,9 +186,25 @@ PRESETS: dict[str, dict[str, Any]] = {
         "features": {"detector": "aliked-n16", "max_keypoints": 1024, "detection_threshold": 0.2},
         "matching": {"matcher": "lightglue"},
     },
+    "superpoint": {
+        "features": {"detector": "superpoint", "detection_threshold": 0.005},
+        "matching": {"matcher": "lightglue"},
+    },
+    "disk": {
+        "features": {"detector": "disk", "detection_threshold": 0.0},
+        "matching": {"matcher": "lightglue"},
+    },
+    "dedode": {
+        "features": {"detector": "dedode-g", "detection_threshold": 0.5},
+        "matching": {"min_similarity": 0.5},
+    },
     "sift": {
         "features": {"detector": "sift", "detection_threshold": 0.04},
         "matching": {"min_similarity": 0.85},
+    },
+    "orb": {
+        "features": {"detector": "orb", "detection_threshold": 0.08},
+        "matching": {"min_similarity": 0.5},
     },
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
@@ -12,7 +13,10 @@ from rich.table import Table
 
 _Item = TypeVar("_Item")
 
-_out = Console(highlight=False)
+_PIPED_WIDTH = 120
+"""Columns of tables that go into a file or a pipe, which has no width of its own."""
+
+_out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 _err = Console(stderr=True, highlight=False)
 
 

@@ -57,6 +57,12 @@ class Camera:
         points = np.asarray(points, dtype=np.float64)
         return points[:, :2] / points[:, 2:3] * [self.fx, self.fy] + [self.cx, self.cy]
 
+    def resized(self, width: int, height: int) -> Camera:
+        """The camera of the image resized to (width, height): its corners, at -1/2, keep their places."""
+        scale_x, scale_y = width / self.width, height / self.height
+        centre = (self.cx + 0.5) * scale_x - 0.5, (self.cy + 0.5) * scale_y - 0.5
+        return Camera(self.fx * scale_x, self.fy * scale_y, *centre, width, height)
+
 
 @dataclass(frozen=True)
 class Rig:
@@ -126,6 +132,12 @@ class Features:
     """(H, W) float32 in [0, 1]."""
     score_map: torch.Tensor | None = None
     """(H, W) float32, the detector's dense score, where it has one."""
+    scales: torch.Tensor | None = None
+    """(N,) float32 pixels, the diameter of what a keypoint describes, where the detector finds one."""
+    orientations: torch.Tensor | None = None
+    """(N,) float32 radians from x towards y, where the detector finds one."""
+    descriptor_norms: torch.Tensor | None = None
+    """(N,) float32, the length of the descriptors before it became one, where a matcher was trained with it."""
 
     def __len__(self) -> int:
         return int(self.keypoints.shape[0])

@@ -11,6 +11,7 @@ from subpx_ros.config import Config
 from subpx_ros.datatypes import Features, Matches, RefinedMatches
 from subpx_ros.device import select_device, set_threads
 from subpx_ros.features import create_detector
+from subpx_ros.fit import check_fit
 from subpx_ros.matching import create_matcher
 from subpx_ros.matching.mutual_nn import StereoRowMatcher
 from subpx_ros.refinement import create_refiner
@@ -28,6 +29,7 @@ class FrontEnd:
         Raises:
             SubpxError: a model, its weights or the device cannot be had.
         """
+        check_fit(config)
         self.device = select_device(config.device)
         set_threads(config.threads)
         self.detector = create_detector(config.features, self.device, report)

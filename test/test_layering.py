@@ -73,7 +73,7 @@ def test_only_training_and_its_benchmark_import_training() -> None:
         for path in PACKAGE.rglob("*.py")
         if any(name.startswith(OFFLINE) for name in imported(path)) and not module_name(path).startswith(OFFLINE)
     }
-    assert reaching == {"subpx_ros.cli"}, "and the command line, inside of its commands"
+    assert reaching == {"subpx_ros.cli", "subpx_ros.cli_bench"}, "and the command line, inside of its commands"
 
 
 def test_neither_the_odometry_nor_the_node_loads_training() -> None:

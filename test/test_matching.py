@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from measure_flip_bias import photographs
 
 from subpx_ros.config import FeatureConfig, MatchingConfig
 from subpx_ros.datatypes import Features, Matches
-from subpx_ros.errors import ConfigError
+from subpx_ros.errors import ConfigError, WeightsError
 from subpx_ros.features import create_detector
 from subpx_ros.features.detector import Detector
 from subpx_ros.matching import create_matcher
@@ -66,6 +70,22 @@ def test_scores_lie_between_0_and_1_even_for_opposite_descriptors(sift: Detector
     found = mutual_nn(sift, least=-1.0).match(features([0, 1]), features([0, 180]))
     assert len(found) >= 1
     assert float(found.scores.min()) >= 0.0 and float(found.scores.max()) <= 1.0
+
+
+# Nearest at 10 degrees, second at 20: the distances 2 sin 5 and 2 sin 10 make a ratio of 0.502.
+@pytest.mark.parametrize(("largest", "kept"), [(0.51, True), (0.49, False), (1.0, True)])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_second_neighbour_nearly_as_near_is_no_match(
+    sift: Detector, largest: float, kept: bool, swapped: bool
+) -> None:
+    matcher = create_matcher(MatchingConfig(min_similarity=0.0, max_ratio=largest), sift, CPU)
+    one, two = features([0.0]), features([10.0, -20.0])
+    assert len(matcher.match(two, one) if swapped else matcher.match(one, two)) == int(kept)
+
+
+def test_the_only_neighbour_passes_the_ratio_test(sift: Detector) -> None:
+    matcher = create_matcher(MatchingConfig(min_similarity=0.0, max_ratio=0.5), sift, CPU)
+    assert pairs(matcher.match(features([0.0]), features([20.0]))) == [(0, 0)]
 
 
 @pytest.mark.parametrize(("count0", "count1"), [(0, 3), (3, 0), (0, 0)])
@@ -131,6 +151,47 @@ def test_an_unknown_matcher_is_refused_with_the_known_ones(sift: Detector) -> No
         create_matcher(MatchingConfig(matcher="mutual_n"), sift, CPU)
 
 
-def test_lightglue_refuses_a_detector_it_was_not_trained_for(sift: Detector) -> None:
-    with pytest.raises(ConfigError, match=r"no weights for the detector sift.*aliked-n16"):
-        create_matcher(MatchingConfig(matcher="lightglue"), sift, CPU)
+def test_lightglue_refuses_a_detector_it_was_not_trained_for() -> None:
+    orb = create_detector(FeatureConfig(detector="orb"), CPU)
+    with pytest.raises(ConfigError, match=r"no weights for the detector orb.*aliked-n16"):
+        create_matcher(MatchingConfig(matcher="lightglue"), orb, CPU)
+
+
+def lightglue_checkpoint(path: Path, input_size: int, scale_and_orientation: bool) -> str:
+    """A small LightGlue of random weights, under the names of the published files."""
+    from kornia.feature import LightGlue
+
+    torch.manual_seed(0)
+    sizes = {"input_dim": input_size, "descriptor_dim": 32, "n_layers": 2, "num_heads": 2}
+    network = LightGlue(None, **sizes, add_scale_ori=scale_and_orientation)  # type: ignore[arg-type]
+    names = {name: re.sub(r"^transformers\.(\d)\.(\w+_attn)", r"\2.\1", name) for name in network.state_dict()}
+    tensors = {names[name]: tensor for name, tensor in network.state_dict().items() if "thresholds" not in name}
+    torch.save(tensors | {"log_assignment.0.r": torch.zeros(1)}, path)
+    return str(path)
+
+
+def test_lightglue_of_your_own_takes_its_sizes_from_the_file(sift: Detector, tmp_path: Path) -> None:
+    path = lightglue_checkpoint(tmp_path / "own.pth", 128, scale_and_orientation=True)
+    config = MatchingConfig(matcher="lightglue", weights=path, min_confidence=0.0, adaptive=False)
+    matcher = create_matcher(config, sift, CPU)
+    (found,) = sift.detect([photographs()["camera"][:200, :200]])
+    assert found.scales is not None and found.orientations is not None
+    assert torch.all(found.scales > 0) and torch.all((found.orientations >= 0) & (found.orientations <= 6.2832))
+    matches = pairs(matcher.match(found, found))
+    for side in zip(*matches, strict=True):
+        assert len(set(side)) == len(matches)
+
+
+def test_lightglue_refuses_checkpoints_that_do_not_fit(sift: Detector, tmp_path: Path) -> None:
+    other = lightglue_checkpoint(tmp_path / "other.pth", 64, scale_and_orientation=False)
+    with pytest.raises(WeightsError, match=r"other\.pth takes descriptors of 64 values, but sift makes 128"):
+        create_matcher(MatchingConfig(matcher="lightglue", weights=other), sift, CPU)
+    torch.save({"a": torch.zeros(1)}, tmp_path / "thing.pth")
+    with pytest.raises(WeightsError, match=r"thing\.pth is no LightGlue checkpoint"):
+        create_matcher(MatchingConfig(matcher="lightglue", weights=str(tmp_path / "thing.pth")), sift, CPU)
+    orb = create_detector(FeatureConfig(detector="orb"), CPU)
+    framed = lightglue_checkpoint(tmp_path / "framed.pth", 256, scale_and_orientation=True)
+    matcher = create_matcher(MatchingConfig(matcher="lightglue", weights=framed), orb, CPU)
+    (found,) = orb.detect([photographs()["camera"][:200, :200]])
+    with pytest.raises(WeightsError, match="trained with scales and orientations"):
+        matcher.match(found, found)

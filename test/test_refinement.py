@@ -12,7 +12,7 @@ import torch
 from subpx_ros import weights
 from subpx_ros.config import FeatureConfig, RefinementConfig
 from subpx_ros.datatypes import Features, Matches
-from subpx_ros.errors import WeightsError
+from subpx_ros.errors import ConfigError, WeightsError
 from subpx_ros.features import create_detector
 from subpx_ros.features.detector import Detector
 from subpx_ros.refinement import create_refiner
@@ -197,7 +197,7 @@ def test_auto_takes_the_given_checkpoint(tmp_path: Path, sift: Detector) -> None
 
 
 def test_a_detector_without_published_refiner_is_told_so(sift: Detector) -> None:
-    with pytest.raises(WeightsError, match=r"no published Keypt2Subpx checkpoint fits the detector sift.*none"):
+    with pytest.raises(ConfigError, match=r"no published Keypt2Subpx checkpoint fits the detector sift.*none.*xfeat"):
         create_refiner("keypt2subpx", RefinementConfig(), sift, CPU)
 
 

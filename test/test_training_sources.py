@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from subpx_ros.datasets.scene_info import read_scene_arrays
 from subpx_ros.errors import DataError
 from subpx_ros.geometry import sampson_distance
 from subpx_ros.training.config import (
@@ -25,7 +26,6 @@ from subpx_ros.training.pairs import transfer
 from subpx_ros.training.sources import create_source
 from subpx_ros.training.sources.photographs import HELD_BACK, TRAINING
 from subpx_ros.training.sources.photometry import motion_kernel
-from subpx_ros.training.sources.scene_info import read_scene_arrays
 from subpx_ros.training.sources.warps import render_plane
 
 CLEAN: dict[str, Any] = {

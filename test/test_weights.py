@@ -18,8 +18,8 @@ import torch
 from safetensors.torch import save_file
 
 from subpx_ros import weights
+from subpx_ros.checkpoints import CHECKPOINTS, Checkpoint, Restricted, Shipped, Wheel
 from subpx_ros.errors import WeightsError
-from subpx_ros.weights import Checkpoint, Shipped, Wheel
 
 CONTENT = b"as published " * 100
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -45,7 +45,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def register(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Checkpoint]:
     """Makes `made-up` the only known checkpoint: `register(source=..., sha256=...)`."""
 
-    def make(source: Wheel | Shipped | str = "http://127.0.0.1:9/absent", sha256: str = DIGEST) -> Checkpoint:
+    def make(
+        source: Wheel | Shipped | Restricted | str = "http://127.0.0.1:9/absent", sha256: str = DIGEST
+    ) -> Checkpoint:
         checkpoint = Checkpoint(NAME, "made_up.pth", sha256, "Apache-2.0", source)
         monkeypatch.setattr(weights, "CHECKPOINTS", {NAME: checkpoint})
         return checkpoint
@@ -103,11 +105,13 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
 
 
 def test_every_known_checkpoint_pins_a_sha256_and_names_a_licence() -> None:
-    for name, checkpoint in weights.CHECKPOINTS.items():
+    for name, checkpoint in CHECKPOINTS.items():
         assert checkpoint.name == name and checkpoint.licence
         assert len(checkpoint.sha256) == 64 and int(checkpoint.sha256, 16) > 0
-        assert isinstance(checkpoint.source, Wheel | Shipped) or checkpoint.source.startswith("https://")
-    assert len({checkpoint.sha256 for checkpoint in weights.CHECKPOINTS.values()}) == len(weights.CHECKPOINTS)
+        if not isinstance(checkpoint.source, Wheel | Shipped):
+            url = checkpoint.source.url if isinstance(checkpoint.source, Restricted) else checkpoint.source
+            assert url.startswith("https://")
+    assert len({checkpoint.sha256 for checkpoint in CHECKPOINTS.values()}) == len(CHECKPOINTS)
 
 
 @pytest.mark.parametrize("name", ["xfeat", "aliked", "splg", "spsg", "dedode"])
@@ -355,3 +359,33 @@ def test_a_shipped_file_comes_from_the_package_alone(
     put(tmp_path / "package", CONTENT[:-1])
     with pytest.raises(WeightsError, match="is not made-up as published"):
         weights.find(NAME)
+
+
+def test_a_file_with_a_restrictive_licence_is_taken_from_a_folder_but_never_downloaded(
+    register: Callable[..., Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(source=Restricted("https://example.org/made_up"))
+    assert weights.downloadable() == []
+    with pytest.raises(
+        WeightsError, match=r"made-up is not downloaded.*made_up\.pth from https://example\.org/made_up"
+    ):
+        weights.get(NAME)
+    monkeypatch.setenv("SUBPX_WEIGHTS", str(tmp_path / "given"))
+    given = put(tmp_path / "given")
+    assert weights.get(NAME) == given
+
+
+def test_a_stage_chooses_a_path_a_known_name_or_its_default(
+    register: Callable[..., Checkpoint], tmp_path: Path
+) -> None:
+    content = tmp_path / "made_up.pth"
+    torch.save({"a": torch.ones(2)}, content)
+    digest = hashlib.sha256(content.read_bytes()).hexdigest()
+    register(source=Shipped(str(tmp_path)), sha256=digest)
+    own = tmp_path / "own.safetensors"
+    save_file({"a": torch.zeros(2)}, own)
+    for chosen, value, name in (("", 1.0, NAME), (NAME, 1.0, NAME), (str(own), 0.0, str(own))):
+        tensors, source = weights.load_chosen(chosen, NAME)
+        assert tensors["a"].tolist() == [value, value] and source == name
+    with pytest.raises(WeightsError, match="no weights at .*absent"):
+        weights.load_chosen("absent.pth", NAME)

@@ -41,6 +41,8 @@ SYSTEMS: dict[str, dict[str, Any]] = {
         "matching": {"matcher": "mutual_nn"},
     },
     "aliked-n16 + keypt2subpx": {"preset": "aliked", "refiner": "keypt2subpx", "matching": {"matcher": "mutual_nn"}},
+    "disk": {"preset": "disk", "refiner": "none", "matching": {"matcher": "mutual_nn"}},
+    "orb": {"preset": "orb", "refiner": "none"},
 }
 Image = NDArray[np.uint8]
 

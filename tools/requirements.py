@@ -5,13 +5,16 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+_TESTED_EXTRAS = ("test", "export")
+
 
 def requirements(pyproject: Path) -> list[str]:
     """The requirements for building, running and testing the package."""
     with pyproject.open("rb") as file:
         table = tomllib.load(file)
     project = table["project"]
-    return [*table["build-system"]["requires"], *project["dependencies"], *project["optional-dependencies"]["test"]]
+    extras = [line for extra in _TESTED_EXTRAS for line in project["optional-dependencies"][extra]]
+    return [*table["build-system"]["requires"], *project["dependencies"], *extras]
 
 
 if __name__ == "__main__":

@@ -39,12 +39,17 @@ class PosedImage:
 
     def undistort(self, pixels: NDArray[np.floating]) -> Array:
         """Where the camera would see points (N, 2) of the image if it had no distortion."""
-        seen = self.camera.normalise(pixels)
-        rays = seen.copy()
-        for _ in range(_ITERATIONS):
-            squared = np.sum(rays**2, axis=1, keepdims=True)
-            rays = seen / (1.0 + self.radial[0] * squared + self.radial[1] * squared**2)
-        return rays * [self.camera.fx, self.camera.fy] + [self.camera.cx, self.camera.cy]
+        return without_radial(pixels, self.camera, self.radial)
+
+
+def without_radial(pixels: NDArray[np.floating], camera: Camera, radial: tuple[float, float]) -> Array:
+    """Where the camera would see points (N, 2) of the image if it had no distortion k1, k2, as `PosedImage` means it."""
+    seen = camera.normalise(pixels)
+    rays = seen.copy()
+    for _ in range(_ITERATIONS):
+        squared = np.sum(rays**2, axis=1, keepdims=True)
+        rays = seen / (1.0 + radial[0] * squared + radial[1] * squared**2)
+    return rays * [camera.fx, camera.fy] + [camera.cx, camera.cy]
 
 
 def read_model(folder: Path) -> list[PosedImage]:

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from subpx_ros import __version__
-from subpx_ros.config import REFINERS, RefinementConfig, load_config
+from subpx_ros.config import load_config
 from subpx_ros.console import note, say, table
-from subpx_ros.errors import WeightsError
 from subpx_ros.evaluation.refiner_checks import (
     EndPoints,
     Refiners,
@@ -26,10 +25,9 @@ from subpx_ros.evaluation.refiner_checks import (
     row_residuals,
 )
 from subpx_ros.evaluation.run import library_versions, write_json
+from subpx_ros.evaluation.side_by_side import PUBLISHED, refiners_for
 from subpx_ros.output import output_folder
 from subpx_ros.pipeline import FrontEnd
-from subpx_ros.refinement import create_refiner
-from subpx_ros.refinement.refiner import NoRefiner, Refiner
 from subpx_ros.training.config import StreetSourceConfig, WarpsSourceConfig
 from subpx_ros.training.sources import PairSource
 
@@ -93,7 +91,7 @@ class _Bench:
         config = load_config({"preset": preset, "device": self._device, "refiner": "none"})
         front_end = FrontEnd(config, note)
         detector = front_end.detector.name
-        refiners = self._refiners(front_end)
+        refiners = refiners_for(front_end, self.skip)
         for name, source in self._sources.items():
             errors = end_point_errors(source, front_end, refiners, f"{detector}, {name}")
             self._drawn.setdefault(detector, errors)
@@ -109,9 +107,9 @@ class _Bench:
             rows = row_residuals(KittiSequence(kitti, "stereo"), front_end, _with_second_only(refiners))
             self._add("rows", rows, detector)
         if pairs is not None:
-            from subpx_ros.datasets.colmap import read_model
+            from subpx_ros.datasets.pairs import open_pairs
 
-            self._add("pose", pose_accuracy(read_model(pairs), front_end, refiners), detector)
+            self._add("pose", pose_accuracy(open_pairs(str(pairs), "colmap"), front_end, refiners), detector)
 
     def skip(self, line: str) -> None:
         note(f"skipped {line}")
@@ -126,22 +124,6 @@ class _Bench:
                 plot_patches(out / f"patches_{detector}.png", errors.samples[0])
         if self.result["pose"]:
             plot_inliers(out / "inliers.png", self.result["pose"])
-
-    def _refiners(self, front_end: FrontEnd) -> Refiners:
-        """As detected, published where there is one for the detector, and ours where it is installed."""
-        refiners: dict[str, Refiner] = {"detected": NoRefiner()}
-        wanted = {"published": "keypt2subpx", "ours": "subpx"}
-        if front_end.detector.keypt2subpx is None:
-            del wanted["published"]
-        for label, name in wanted.items():
-            if name not in REFINERS:
-                self.skip(f"{label} for {front_end.detector.name}: this version has no refiner '{name}'")
-                continue
-            try:
-                refiners[label] = create_refiner(name, RefinementConfig(), front_end.detector, front_end.device, note)
-            except WeightsError as error:
-                self.skip(f"{label} for {front_end.detector.name}: {error}")
-        return refiners
 
     def _add(self, check: str, rows: Sequence[dict[str, Any]], detector: str, data: str = "") -> None:
         where = {"detector": detector} | ({"data": data} if data else {})
@@ -162,9 +144,9 @@ def _held_back(warps: int, street: int) -> dict[str, PairSource]:
 
 
 def _with_second_only(refiners: Refiners) -> Refiners:
-    if "published" not in refiners:
+    if PUBLISHED not in refiners:
         return refiners
-    return dict(refiners) | {"published, second point": SecondOnly(refiners["published"])}
+    return dict(refiners) | {"published, second point": SecondOnly(refiners[PUBLISHED])}
 
 
 _TABLES = (

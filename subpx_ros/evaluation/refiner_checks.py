@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -14,15 +13,16 @@ from numpy.typing import NDArray
 
 from subpx_ros.config import PoseConfig
 from subpx_ros.console import track
-from subpx_ros.datasets.colmap import PosedImage
-from subpx_ros.datasets.image_files import read_grey
+from subpx_ros.datasets.pairs.pair import PairSet
 from subpx_ros.datasets.sequence import Sequence as ImageSequence
 from subpx_ros.datatypes import Array, Features, Matches, RefinedMatches
 from subpx_ros.errors import DataError
-from subpx_ros.evaluation.pose_auc import THRESHOLDS_DEG, area_under_curve, pose_error_deg
-from subpx_ros.geometry import invert
+from subpx_ros.evaluation.estimators import create_estimator
+from subpx_ros.evaluation.pairs.benchmark import compare_refiners
+from subpx_ros.evaluation.pairs.pose import PoseTask
+from subpx_ros.evaluation.pairs.task import errors_of
+from subpx_ros.evaluation.pose_auc import THRESHOLDS_DEG, area_under_curve
 from subpx_ros.pipeline import FrontEnd
-from subpx_ros.pose import ransac_mono
 from subpx_ros.refinement.refiner import Refinement, Refiner
 from subpx_ros.training.pairs import TrainingPair, transfer
 from subpx_ros.training.sources import PairSource
@@ -185,30 +185,28 @@ def without_smooth_offset(places: Array, values: Array) -> Array:
     return residual
 
 
-def pose_accuracy(images: Sequence[PosedImage], front_end: FrontEnd, refiners: Refiners) -> list[dict[str, Any]]:
-    """AUC of relative poses over all pairs of the images (PoseLib at 1 px), and the share of inliers."""
-    features = [front_end.detect([read_grey(image.path)])[0] for image in track(images, "features", len(images))]
-    numbers = list(combinations(range(len(images)), 2))
-    errors: dict[str, list[float]] = {name: [] for name in refiners}
-    inliers, matched = dict.fromkeys(refiners, 0), 0
-    for first, second in track(numbers, f"poses by {front_end.detector.name}", len(numbers)):
-        matches = front_end.match(features[first], features[second])
-        truth = invert(images[first].T_world_camera) @ images[second].T_world_camera
-        matched += len(matches)
-        for name, refiner in refiners.items():
-            result = refiner.refine(features[first], features[second], matches)
-            points0, points1 = images[first].undistort(result.refined0), images[second].undistort(result.refined1)
-            found = ransac_mono(points0, points1, images[first].camera, images[second].camera, PoseConfig())
-            errors[name].append(pose_error_deg(found[0] if found else None, truth))
-            inliers[name] += int(np.count_nonzero(found[1])) if found else 0
-    return [
-        {"refiner": name, "pairs": len(numbers), "matches": matched, "inlier_share": inliers[name] / max(1, matched)}
-        | {
-            f"auc{limit:.0f}": 100.0 * area
-            for limit, area in zip(THRESHOLDS_DEG, area_under_curve(errors[name]), strict=True)
-        }
-        for name in refiners
-    ]
+def pose_accuracy(pairs: PairSet, front_end: FrontEnd, refiners: Refiners) -> list[dict[str, Any]]:
+    """AUC of relative poses over the pairs (PoseLib at 1 px), and the share of inliers."""
+    task, estimators = PoseTask(), [create_estimator("poselib", PoseConfig())]
+    features: dict[str, Features] = {}
+    results = []
+    for index in track(range(len(pairs)), f"poses by {front_end.detector.name}", len(pairs)):
+        pair = pairs.pair(index)
+        for view in (pair.view0, pair.view1):
+            if view.name not in features:
+                features[view.name] = front_end.detect([view.image])[0]
+        both = features[pair.view0.name], features[pair.view1.name]
+        results.append(compare_refiners(task, pair, both, front_end, refiners, estimators))
+    rows = []
+    for name in refiners:
+        models = [result[name]["estimators"]["poselib"] for result in results]
+        matched = sum(result[name]["matches"]["count"] for result in results)
+        row = {"refiner": name, "pairs": len(pairs), "matches": matched}
+        row["inlier_share"] = sum(model["inliers"] for model in models) / max(1, matched)
+        areas = area_under_curve(errors_of(models, task.error))
+        row |= {f"auc{limit:.0f}": 100.0 * area for limit, area in zip(THRESHOLDS_DEG, areas, strict=True)}
+        rows.append(row)
+    return rows
 
 
 def microseconds_per_match(pair: TrainingPair, front_end: FrontEnd, refiners: Refiners) -> list[dict[str, Any]]:

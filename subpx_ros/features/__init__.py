@@ -1,4 +1,4 @@
-"""Keypoint detectors. A new one is a file in this folder and a line in `DETECTORS`; learned ones are imported late."""
+"""Keypoint detectors. A new one is a file in this folder and an entry in `table.DETECTORS`; learned ones are imported late."""
 
 from __future__ import annotations
 
@@ -7,20 +7,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from subpx_ros.config import FeatureConfig
-from subpx_ros.errors import ConfigError
-from subpx_ros.settings import unknown_name
+from subpx_ros.features.table import DETECTORS, detector_entry
 
 if TYPE_CHECKING:
     import torch
 
     from subpx_ros.features.detector import Detector
 
-DETECTORS = {
-    "xfeat": "subpx_ros.features.xfeat:XFeatDetector",
-    "aliked-n16": "subpx_ros.features.aliked:AlikedDetector",
-    "aliked-t16": "subpx_ros.features.aliked:AlikedDetector",
-    "sift": "subpx_ros.features.sift:SiftDetector",
-}
+__all__ = ["DETECTORS", "create_detector", "detector_entry"]
 
 
 def create_detector(
@@ -32,8 +26,6 @@ def create_detector(
         ConfigError: no such detector.
         WeightsError: its weights cannot be had.
     """
-    if config.detector not in DETECTORS:
-        raise ConfigError(unknown_name("detector", config.detector, list(DETECTORS)))
-    module, kind = DETECTORS[config.detector].split(":")
+    module, kind = detector_entry(config.detector).implementation.split(":")
     detector: Detector = getattr(import_module(module), kind)(config, device, report)
     return detector

@@ -11,26 +11,21 @@ from subpx_ros.config import FeatureConfig
 from subpx_ros.datatypes import Features
 from subpx_ros.features.detector import Detector
 
-_DESCRIPTOR_SIZES = {"aliked-n16": 128, "aliked-t16": 64}
-
 
 class AlikedDetector(Detector):
-    """Sub-pixel keypoints by a soft-argmax of the score map; variants n16 (128 descriptor values) and t16 (64)."""
+    """Sub-pixel keypoints by a soft-argmax of the score map; variants t16, n16, n32 and n16rot (rotated in training)."""
 
-    has_score_map = True
+    exports_any_size = False
 
     def __init__(self, config: FeatureConfig, device: torch.device, report: Callable[[str], None]) -> None:
         from kornia.feature.aliked import ALIKED
 
         super().__init__(config, device, report)
-        self.descriptor_size = _DESCRIPTOR_SIZES[self.name]
-        # The published refiner correlates with 128 descriptor values, so it fits n16 only.
-        self.keypt2subpx = "keypt2subpx-aliked" if self.descriptor_size == 128 else None
         # A threshold of zero selects the strongest maxima; weak ones are dropped below. (With a threshold kornia
         # falls back to the mean score where nothing exceeds it, and a black image would be full of keypoints.)
         network = ALIKED(self.name, max_num_keypoints=config.max_keypoints, detection_threshold=0.0)
-        tensors = weights.load_known(self.name, report)
-        weights.load_into(network, tensors, self.name, constants=("dkd.hw_grid",))
+        tensors, source = weights.load_chosen(config.weights, self.name, report)
+        weights.load_into(network, tensors, source, constants=("dkd.hw_grid",))
         self._network = network.eval().to(device)
 
     def _detect(self, images: torch.Tensor) -> list[Features]:

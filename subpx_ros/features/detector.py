@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,19 +12,21 @@ from numpy.typing import NDArray
 
 from subpx_ros.config import FeatureConfig
 from subpx_ros.datatypes import Features
+from subpx_ros.features.table import detector_entry
 
 
 class Detector(ABC):
     """Finds and describes keypoints. Holds its weights; keeps no state between images."""
 
-    descriptor_size: int
-    has_score_map: bool = False
-    """Whether features carry the dense score, which some refiners take."""
-    keypt2subpx: str | None = None
-    """The published Keypt2Subpx checkpoint that was trained for this detector, if there is one."""
+    exports_any_size = True
+    """Whether an exported network takes images of any size, or only of the size it was exported with."""
 
     def __init__(self, config: FeatureConfig, device: torch.device, report: Callable[[str], None]) -> None:
         self.name = config.detector
+        entry = detector_entry(config.detector)
+        self.descriptor_size = entry.descriptor_size
+        self.has_score_map = entry.has_score_map
+        self.keypt2subpx = entry.keypt2subpx[0] if entry.keypt2subpx else None
         self._config = config
         self._device = device
 
@@ -31,11 +34,25 @@ class Detector(ABC):
         """Features of grey images (H, W) uint8 of one common size, at most `max_keypoints` each."""
         batch = torch.from_numpy(np.stack(images)).to(self._device).float().div_(255.0)
         with torch.inference_mode():
-            return self._detect(batch)
+            found = self._detect(batch)
+        # Normalisation inside of a network can blow up the rounding errors of an image that shows nothing.
+        shown = [image.min() < image.max() for image in images]
+        return [features if seen else _first(features, 0) for features, seen in zip(found, shown, strict=True)]
 
     @abstractmethod
     def _detect(self, images: torch.Tensor) -> list[Features]:
         """Features of a batch (B, H, W) float32 in [0, 1]."""
+
+
+def _first(features: Features, count: int) -> Features:
+    rows = ("keypoints", "scores", "descriptors", "scales", "orientations", "descriptor_norms")
+    kept = {name: getattr(features, name) for name in rows}
+    return replace(features, **{name: values[:count] for name, values in kept.items() if values is not None})
+
+
+def strongest(scores: torch.Tensor, count: int) -> torch.Tensor:
+    """Indices of the `count` largest of scores (N,), the largest first; all N where there are fewer."""
+    return scores.sort(descending=True).indices[:count]
 
 
 def pad_to_multiple(images: torch.Tensor, multiple: int) -> torch.Tensor:
@@ -44,10 +61,7 @@ def pad_to_multiple(images: torch.Tensor, multiple: int) -> torch.Tensor:
     Padding instead of resizing leaves keypoints on the pixel grid of the image itself and its texture unblurred.
     """
     height, width = images.shape[-2:]
-    right, bottom = -width % multiple, -height % multiple
-    if not (right or bottom):
-        return images
-    return torch.nn.functional.pad(images, (0, right, 0, bottom), mode="replicate")
+    return torch.nn.functional.pad(images, (0, -width % multiple, 0, -height % multiple), mode="replicate")
 
 
 def local_maxima(score_map: torch.Tensor, radius: int, threshold: float) -> torch.Tensor:

@@ -18,8 +18,6 @@ from subpx_ros.features.detector import Detector
 class SiftDetector(Detector):
     """Sub-pixel keypoints of scale-space extrema, descriptors of 128 values. One keypoint per position."""
 
-    descriptor_size = 128
-
     def __init__(self, config: FeatureConfig, device: torch.device, report: Callable[[str], None]) -> None:
         super().__init__(config, device, report)
         options = {"nfeatures": config.max_keypoints, "contrastThreshold": config.detection_threshold}
@@ -45,10 +43,12 @@ class SiftDetector(Detector):
         # and keeps matches unique.
         _, first = np.unique(positions, axis=0, return_index=True)
         first = first[np.argsort(-scores[first], kind="stable")][: self._config.max_keypoints]
+        frames = np.array([(keypoint.size, keypoint.angle) for keypoint in found], dtype=np.float32).reshape(-1, 2)
+        frames[:, 1] = np.deg2rad(frames[:, 1])
         root = np.sqrt(_l1_normalised(descriptors[first])) if len(first) else np.zeros((0, self.descriptor_size))
-        arrays = (positions[first], scores[first], root.astype(np.float32))
-        keypoints, strength, described = (torch.from_numpy(array).to(self._device) for array in arrays)
-        return Features(keypoints, strength, described, image)
+        arrays = (positions[first], scores[first], root.astype(np.float32), frames[first])
+        keypoints, strength, described, frame = (torch.from_numpy(array).to(self._device) for array in arrays)
+        return Features(keypoints, strength, described, image, scales=frame[:, 0], orientations=frame[:, 1])
 
 
 def _l1_normalised(descriptors: NDArray[np.float32]) -> NDArray[np.float32]:

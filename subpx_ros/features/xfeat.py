@@ -10,7 +10,7 @@ from torch.nn.functional import grid_sample, normalize, pixel_shuffle, softmax
 from subpx_ros import weights
 from subpx_ros.config import FeatureConfig
 from subpx_ros.datatypes import Features
-from subpx_ros.features.detector import Detector, local_maxima, pad_to_multiple
+from subpx_ros.features.detector import Detector, local_maxima, pad_to_multiple, strongest
 
 _CELL = 8
 _STRIDE = 32
@@ -20,15 +20,13 @@ _NMS_RADIUS = 2
 class XFeatDetector(Detector):
     """Keypoints at integer pixels, descriptors of 64 values sampled bicubically from the 1/8 map."""
 
-    descriptor_size = 64
-    keypt2subpx = "keypt2subpx-xfeat"
-
     def __init__(self, config: FeatureConfig, device: torch.device, report: Callable[[str], None]) -> None:
         from kornia.feature.xfeat import XFeatModel
 
         super().__init__(config, device, report)
         network = XFeatModel()
-        weights.load_into(network, weights.load_known("xfeat", report), "xfeat")
+        tensors, source = weights.load_chosen(config.weights, "xfeat", report)
+        weights.load_into(network, tensors, source)
         self._network = network.eval().to(device)
 
     def _detect(self, images: torch.Tensor) -> list[Features]:
@@ -53,9 +51,9 @@ class XFeatDetector(Detector):
         rows, columns = mask.nonzero(as_tuple=True)
         keypoints = torch.stack([columns, rows], dim=1).float()
         scores = heat[rows, columns] * _sample(reliability, keypoints, "bilinear")[:, 0]
-        scores, best = scores.topk(min(self._config.max_keypoints, len(scores)))
+        best = strongest(scores, self._config.max_keypoints)
         keypoints = keypoints[best]
-        return Features(keypoints, scores, normalize(_sample(descriptors, keypoints, "bicubic"), dim=1), image)
+        return Features(keypoints, scores[best], normalize(_sample(descriptors, keypoints, "bicubic"), dim=1), image)
 
 
 def _sample(maps: torch.Tensor, keypoints: torch.Tensor, mode: str) -> torch.Tensor:

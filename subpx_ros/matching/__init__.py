@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MATCHERS = {
     "mutual_nn": "subpx_ros.matching.mutual_nn:MutualNearestNeighbours",
     "lightglue": "subpx_ros.matching.lightglue:LightGlueMatcher",
+    "lighterglue": "subpx_ros.matching.lightglue:LightGlueMatcher",
 }
 
 

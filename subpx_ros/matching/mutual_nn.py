@@ -13,7 +13,13 @@ class MutualNearestNeighbours(Matcher):
     """Pairs of descriptors that are each other's nearest."""
 
     def _match(self, features0: Features, features1: Features) -> Matches:
-        return mutual_nearest(features0.descriptors @ features1.descriptors.T, self._config.min_similarity)
+        return self.among(features0.descriptors @ features1.descriptors.T)
+
+    def among(self, similarity: torch.Tensor, allowed: torch.Tensor | None = None) -> Matches:
+        """Matches of a matrix (N, M) of cosine similarities, of the pairs that are allowed."""
+        if allowed is not None:
+            similarity = similarity.masked_fill(~allowed, -1.0)
+        return mutual_nearest(similarity, self._config.min_similarity, self._config.max_ratio)
 
 
 class StereoRowMatcher:
@@ -40,10 +46,23 @@ class StereoRowMatcher:
             return mutual_nearest(similarity, self._config.min_similarity)
 
 
-def mutual_nearest(similarity: torch.Tensor, least: float) -> Matches:
-    """Matches of a matrix (N, M) of cosine similarities: largest of their row and column, and above `least`."""
+def mutual_nearest(similarity: torch.Tensor, least: float, max_ratio: float = 1.0) -> Matches:
+    """Matches of a matrix (N, M) of cosine similarities: largest of their row and column, above `least`, and distinct.
+
+    Distinct means that the distance of the descriptors is at most `max_ratio` times that of the second nearest, of
+    either side.
+    """
     best, nearest1 = similarity.max(dim=1)
     nearest0 = similarity.argmax(dim=0)
     indices0 = torch.arange(len(nearest1), device=similarity.device)
     kept = (nearest0[nearest1] == indices0) & (best > least)
+    if max_ratio < 1.0:
+        kept &= torch.maximum(_second(similarity), _second(similarity.T)[nearest1]) <= 1.0 - (1.0 - best) / max_ratio**2
     return Matches(indices0[kept], nearest1[kept], best[kept].clamp(0.0, 1.0))
+
+
+def _second(similarity: torch.Tensor) -> torch.Tensor:
+    """The second largest value (N,) of each row (M values); -1, as far as can be, where there is only one."""
+    if similarity.shape[1] < 2:
+        return torch.full_like(similarity[:, 0], -1.0)
+    return similarity.topk(2, dim=1).values[:, 1]

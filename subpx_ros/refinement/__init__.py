@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from subpx_ros import weights
@@ -34,6 +33,7 @@ def create_refiner(
         report: called with lines for people (downloads).
 
     Raises:
+        ConfigError: there is none for the detector.
         WeightsError: the weights cannot be had or do not fit.
     """
     if name == "auto":
@@ -51,5 +51,6 @@ def create_refiner(
     return SubpxRefiner(config, device, report)
 
 
-def _kind_of(path: str) -> str:
-    return "keypt2subpx" if "conv1a.weight" in weights.load_tensors(Path(path)) else "subpx"
+def _kind_of(chosen: str) -> str:
+    tensors, _ = weights.load_chosen(chosen, chosen)
+    return "keypt2subpx" if "conv1a.weight" in tensors else "subpx"

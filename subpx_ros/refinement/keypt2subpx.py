@@ -8,7 +8,6 @@ a soft-argmax over the 5x5 response, times 2.5, is the displacement.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -19,6 +18,7 @@ from subpx_ros.config import RefinementConfig
 from subpx_ros.datatypes import Features, Matches
 from subpx_ros.errors import WeightsError
 from subpx_ros.features.detector import Detector
+from subpx_ros.fit import keypt2subpx_checkpoint
 from subpx_ros.refinement.patches import crop_patches
 from subpx_ros.refinement.refiner import Refinement, Refiner
 
@@ -71,15 +71,16 @@ class Keypt2SubpxRefiner(Refiner):
     def __init__(
         self, config: RefinementConfig, detector: Detector, device: torch.device, report: Callable[[str], None]
     ) -> None:
-        tensors, source = _load(config, detector, report)
+        known = keypt2subpx_checkpoint(detector.name, config.weights)
+        tensors, source = weights.load_chosen(config.weights, known, report)
         self._network = network_for(tensors, source).eval().to(device)
         if self._network.descriptor_size != detector.descriptor_size:
             raise WeightsError(
                 f"the refiner {source} takes descriptors of {self._network.descriptor_size} values, but {detector.name} "
                 f"makes {detector.descriptor_size}: choose the checkpoint that was trained for {detector.name}"
             )
-
-        if self._network.use_score_map and not detector.has_score_map:
+        self.takes_score_map = self._network.use_score_map
+        if self.takes_score_map and not detector.has_score_map:
             raise WeightsError(
                 f"the refiner {source} takes the detector's score map, and {detector.name} has none: choose the "
                 f"checkpoint that was trained for {detector.name}"
@@ -96,7 +97,7 @@ class Keypt2SubpxRefiner(Refiner):
 
     def _maps(self, features: Features) -> torch.Tensor:
         """Image (1, H, W), with the score map (2, H, W) where the network takes it."""
-        if not self._network.use_score_map:
+        if not self.takes_score_map:
             return features.image[None]
         assert features.score_map is not None
         return torch.stack([features.image, features.score_map])
@@ -136,16 +137,3 @@ def network_for(tensors: dict[str, torch.Tensor], source: str) -> Keypt2SubpxNet
     network = Keypt2SubpxNetwork(descriptor_size, use_score_map=score_channels == 2)
     weights.load_into(network, tensors, source)
     return network
-
-
-def _load(
-    config: RefinementConfig, detector: Detector, report: Callable[[str], None]
-) -> tuple[dict[str, torch.Tensor], str]:
-    if config.weights:
-        return weights.load_tensors(Path(config.weights)), config.weights
-    if detector.keypt2subpx is None:
-        raise WeightsError(
-            f"no published Keypt2Subpx checkpoint fits the detector {detector.name}: choose --refiner none, or give "
-            "your own by refinement.weights"
-        )
-    return weights.load_known(detector.keypt2subpx, report), detector.keypt2subpx

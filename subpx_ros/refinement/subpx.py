@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -164,10 +163,7 @@ class SubpxRefiner(Refiner):
 
     def __init__(self, config: RefinementConfig, device: torch.device, report: Callable[[str], None]) -> None:
         self._network = SubpxNetwork().eval().to(device)
-        if config.weights:
-            tensors, source = weights.load_tensors(Path(config.weights)), config.weights
-        else:
-            tensors, source = weights.load_known("subpx", report), "subpx"
+        tensors, source = weights.load_chosen(config.weights, "subpx", report)
         weights.load_into(self._network, tensors, source)
 
     def _refine(self, features0: Features, features1: Features, matches: Matches) -> Refinement:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from subpx_ros.datatypes import Camera
 from subpx_ros.errors import DataError
 from subpx_ros.training.pairs import TrainingPair
 
@@ -60,16 +59,3 @@ def pairs_with_gap(frames: int, largest_gap: int, count: int, seed: int, what: s
     pairs = [(i, i + gap) for gap in range(1, largest_gap + 1) for i in range(frames - gap)]
     order = np.random.default_rng([seed, frames, largest_gap]).permutation(len(pairs))
     return [pairs[position] for position in order[:count]]
-
-
-def resized_camera(camera: Camera, width: int, height: int) -> Camera:
-    """The camera of an image resized to (width, height); pixel centres keep their places, corners are at -1/2."""
-    scale_x, scale_y = width / camera.width, height / camera.height
-    return Camera(
-        camera.fx * scale_x,
-        camera.fy * scale_y,
-        (camera.cx + 0.5) * scale_x - 0.5,
-        (camera.cy + 0.5) * scale_y - 0.5,
-        width,
-        height,
-    )

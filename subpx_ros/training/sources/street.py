@@ -15,7 +15,7 @@ from subpx_ros.datatypes import Rig
 from subpx_ros.geometry import invert
 from subpx_ros.training.config import StreetSourceConfig
 from subpx_ros.training.pairs import TrainingPair
-from subpx_ros.training.sources.source import PairSource, pairs_with_gap, resized_camera
+from subpx_ros.training.sources.source import PairSource, pairs_with_gap
 
 
 class StreetSource(PairSource):
@@ -24,7 +24,7 @@ class StreetSource(PairSource):
     def __init__(self, config: StreetSourceConfig) -> None:
         self._config = config
         size = (round(config.scale * KITTI_CAMERA.width), round(config.scale * KITTI_CAMERA.height))
-        camera = resized_camera(KITTI_CAMERA, *size)
+        camera = KITTI_CAMERA.resized(*size)
         rig = Rig(camera, camera, KITTI_RIG.baseline_m)
         self._street = StreetConfig(seed=config.seed, length_m=config.length_m, speed_m=config.speed_m)
         self._sequence = StreetSequence(self._street, rig=rig)

@@ -44,6 +44,8 @@ def read_scene_arrays(path: Path) -> dict[str, Any]:
     Raises:
         DataError: no npz, damaged, or a pickle that asks for anything else than arrays, numbers and texts.
     """
+    if not path.is_file():
+        raise DataError(f"{path} is needed but is not there")
     try:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if member.filename.endswith(".npy")]

@@ -1,0 +1,151 @@
+"""`subpx bench …`: every benchmark shows points as detected, the published refiner and ours side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+bench_app = typer.Typer(
+    help="Benchmarks: raw points, the published refiner and ours side by side.", no_args_is_help=True
+)
+
+Data = Annotated[
+    str, typer.Option(help="Data set: a folder, a pairs list, or a recording. See 'subpx data list' for what is known.")
+]
+Out = Annotated[
+    Path, typer.Option(help="Folder for results.json, config.yaml and pictures; an earlier run in it goes on.")
+]
+Presets = Annotated[str, typer.Option(help="Presets to compare, separated by commas.")]
+Estimators = Annotated[str, typer.Option(help="poselib, magsac, gcransac; several separated by commas.")]
+Layout = Annotated[str, typer.Option(help="auto, or the data set's layout by name.")]
+Gap = Annotated[int, typer.Option(help="Recordings: frames from the first image of a pair to the second.")]
+MaxPairs = Annotated[int, typer.Option(help="Most pairs, spread evenly over all; 0: all.")]
+Resize = Annotated[int, typer.Option(help="Reduce larger images to this longer side (px); 0: as they are.")]
+Threshold = Annotated[float, typer.Option(help="Largest error of an inlier (px).")]
+RefinerWeights = Annotated[Path | None, typer.Option("--weights", help="A refiner's checkpoint to compare too.")]
+Workers = Annotated[int, typer.Option(help="Processes that measure at the same time.")]
+Engine = Annotated[str, typer.Option(help="local, or ray for a cluster.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file of settings, put over every preset.")]
+
+
+@bench_app.command("pose")
+def bench_pose(
+    data: Data,
+    out: Out = Path("out/bench/pose"),
+    preset: Presets = "xfeat",
+    estimator: Estimators = "poselib",
+    layout: Layout = "auto",
+    gap: Gap = 5,
+    max_pairs: MaxPairs = 0,
+    resize: Resize = 0,
+    threshold: Threshold = 1.0,
+    weights: RefinerWeights = None,
+    workers: Workers = 1,
+    engine: Engine = "local",
+    device: DeviceOption = "auto",
+    config: ConfigFile = None,
+) -> None:
+    """Relative pose: AUC at 5, 10 and 20 deg, and mAA."""
+    _pairs("pose", **locals())
+
+
+@bench_app.command("fundamental")
+def bench_fundamental(
+    data: Data,
+    out: Out = Path("out/bench/fundamental"),
+    preset: Presets = "xfeat",
+    estimator: Estimators = "poselib",
+    layout: Layout = "auto",
+    gap: Gap = 5,
+    max_pairs: MaxPairs = 0,
+    resize: Resize = 0,
+    threshold: Threshold = 1.0,
+    weights: RefinerWeights = None,
+    workers: Workers = 1,
+    engine: Engine = "local",
+    device: DeviceOption = "auto",
+    config: ConfigFile = None,
+) -> None:
+    """Fundamental matrix, on the pairs of the pose benchmark."""
+    _pairs("fundamental", **locals())
+
+
+@bench_app.command("homography")
+def bench_homography(
+    data: Data,
+    out: Out = Path("out/bench/homography"),
+    preset: Presets = "xfeat",
+    estimator: Estimators = "poselib",
+    layout: Layout = "auto",
+    max_pairs: MaxPairs = 0,
+    resize: Resize = 0,
+    threshold: Threshold = 1.0,
+    weights: RefinerWeights = None,
+    workers: Workers = 1,
+    engine: Engine = "local",
+    device: DeviceOption = "auto",
+    config: ConfigFile = None,
+) -> None:
+    """Homography: corner error, matching accuracy, localisation error. HPatches, Oxford, or a pairs list."""
+    _pairs("homography", **locals())
+
+
+@bench_app.command("latency")
+def bench_latency(
+    out: Out = Path("out/bench/latency"),
+    data: Data = "",
+    preset: Presets = "xfeat",
+    layout: Layout = "auto",
+    gap: Gap = 1,
+    resize: Resize = 0,
+    warm_up: Annotated[int, typer.Option(help="Rounds before the first that counts.")] = 3,
+    rounds: Annotated[int, typer.Option(help="Rounds that count.")] = 20,
+    threads: Annotated[int, typer.Option(help="CPU threads of the networks; 0: as many as there are cores.")] = 0,
+    device: DeviceOption = "auto",
+    config: ConfigFile = None,
+) -> None:
+    """Time per stage on one pair, the refiners in turns; by default on two frames of the rendered street."""
+    from subpx_ros.evaluation.bench_config import LatencyConfig
+    from subpx_ros.evaluation.latency import run_latency
+
+    settings = LatencyConfig(
+        data=data, layout=layout, gap=gap, resize_px=resize, presets=preset, device=device, threads=threads,
+        warm_up=warm_up, rounds=rounds,
+    )  # fmt: skip
+    run_latency(settings, out, config)
+
+
+@bench_app.command("refiner")
+def bench_refiner(
+    out: Annotated[Path, typer.Option(help="Folder for refiner_bench.json and the figures.")] = Path("out/bench"),
+    kitti: Annotated[Path | None, typer.Option(help="KITTI stereo sequence folder, for row residuals.")] = None,
+    pairs: Annotated[Path | None, typer.Option(help="Images with a COLMAP text model, for pose accuracy.")] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Refiners against each other: as detected, the published Keypt2Subpx, ours."""
+    from subpx_ros.evaluation.refiner_bench import run_bench
+
+    run_bench(out, kitti, pairs, device)
+
+
+def _pairs(task: str, **options: Any) -> None:
+    from subpx_ros.evaluation.bench_config import PairBenchConfig, RunnerConfig
+    from subpx_ros.evaluation.pairs.benchmark import run_pair_benchmark
+
+    settings = PairBenchConfig(
+        data=options["data"],
+        layout=options["layout"],
+        gap=options.get("gap", 1),
+        max_pairs=options["max_pairs"],
+        resize_px=options["resize"],
+        presets=options["preset"],
+        estimators=options["estimator"],
+        threshold_px=options["threshold"],
+        weights=str(options["weights"] or ""),
+        device=options["device"],
+        runner=RunnerConfig(options["workers"], options["engine"]),
+    )
+    run_pair_benchmark(task, settings, options["out"], options["config"])

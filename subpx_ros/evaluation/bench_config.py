@@ -1,0 +1,84 @@
+"""The settings of the benchmarks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from subpx_ros.config import DEVICES
+from subpx_ros.errors import ConfigError
+from subpx_ros.settings import Settings, setting, unknown_name
+
+ENGINES = ("local", "ray")
+ESTIMATORS = ("poselib", "magsac", "gcransac")
+
+
+@dataclass(frozen=True)
+class RunnerConfig(Settings):
+    """How the items of a benchmark are worked through. No result depends on it."""
+
+    workers: int = setting(1, "Processes that measure at the same time.", minimum=1, maximum=4096)
+    engine: str = setting(
+        "local",
+        "local: processes of this machine; ray: a Ray cluster, whose machines see the same paths.",
+        choices=ENGINES,
+    )
+
+
+@dataclass(frozen=True)
+class PairBenchConfig(Settings):
+    """Benchmarks on image pairs: relative pose, fundamental matrix, homography."""
+
+    data: str = setting("", "Folder, file or recording with the pairs.")
+    layout: str = setting("auto", "Name in the table of subpx_ros.datasets.pairs; auto: recognised by its files.")
+    gap: int = setting(5, "Recordings: frames from the first image of a pair to the second.", minimum=1, maximum=10000)
+    max_pairs: int = setting(0, "Most pairs to measure, spread evenly over all; 0: all.", minimum=0, maximum=10**7)
+    resize_px: int = setting(
+        0, "Longer side that larger images are reduced to; 0: images as they are.", unit="px", minimum=0, maximum=16384
+    )
+    presets: str = setting("xfeat", "Presets to compare, separated by commas.")
+    estimators: str = setting("poselib", f"Robust estimators, separated by commas, out of {', '.join(ESTIMATORS)}.")
+    threshold_px: float = setting(
+        1.0, "Largest error of an inlier: epipolar distance, or transfer error.", unit="px", minimum=0.05, maximum=20.0
+    )
+    weights: str = setting("", "A refiner's checkpoint to compare beside the others; empty: none.")
+    device: str = setting("auto", "Where the networks run.", choices=DEVICES)
+    runner: RunnerConfig = field(default_factory=RunnerConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.estimator_names:
+            if name not in ESTIMATORS:
+                raise ConfigError(unknown_name("estimator", name, list(ESTIMATORS)))
+
+    @property
+    def preset_names(self) -> list[str]:
+        return listed(self.presets)
+
+    @property
+    def estimator_names(self) -> list[str]:
+        return listed(self.estimators)
+
+
+def listed(text: str) -> list[str]:
+    """The names in 'a,b', each once. Raises ConfigError when there is none."""
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise ConfigError(f"names separated by commas are required; got '{text[:40]}'")
+    return names
+
+
+@dataclass(frozen=True)
+class LatencyConfig(Settings):
+    """Time per stage."""
+
+    data: str = setting("", "Pairs as the other benchmarks take them; empty: two frames of the rendered street.")
+    layout: str = setting("auto", "Name in the table of subpx_ros.datasets.pairs; auto: recognised by its files.")
+    gap: int = setting(1, "Recordings: frames from the first image of a pair to the second.", minimum=1, maximum=10000)
+    resize_px: int = setting(
+        0, "Longer side that larger images are reduced to; 0: images as they are.", unit="px", minimum=0, maximum=16384
+    )
+    presets: str = setting("xfeat", "Presets to compare, separated by commas.")
+    device: str = setting("auto", "Where the networks run.", choices=DEVICES)
+    threads: int = setting(0, "CPU threads of the networks; 0: as many as there are cores.", minimum=0, maximum=1024)
+    warm_up: int = setting(3, "Rounds before the first that counts.", minimum=0, maximum=1000)
+    rounds: int = setting(20, "Rounds that count.", minimum=1, maximum=100000)

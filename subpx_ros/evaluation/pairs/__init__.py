@@ -1,0 +1,1 @@
+"""Benchmarks on image pairs: relative pose, fundamental matrix, homography."""

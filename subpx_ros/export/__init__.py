@@ -1,0 +1,1 @@
+"""Detector, matcher and refiner as ONNX files, and whether onnxruntime makes of them what PyTorch does."""
