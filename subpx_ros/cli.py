@@ -28,7 +28,7 @@ app.add_typer(bench_app, name="bench")
 _SOURCE_HELP = "KITTI sequence folder, rosbag2, or 'demo' for the rendered street."
 Source = Annotated[str, typer.Argument(help=_SOURCE_HELP)]
 Preset = Annotated[str | None, typer.Option(help="xfeat, aliked, sift; by default what the device can do.")]
-Mode = Annotated[str | None, typer.Option(help="auto, mono or stereo.")]
+Mode = Annotated[str | None, typer.Option(help="auto, mono, stereo or rgbd.")]
 Refiner = Annotated[str | None, typer.Option(help="auto, none, keypt2subpx or subpx.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file of settings, as config.yaml of a run.")]
@@ -162,9 +162,9 @@ def evaluate(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def node(context: typer.Context) -> None:
     """The ROS 2 node alone; takes --ros-args as every node does."""
-    from subpx_ros.ros.node import main as node_main
+    from subpx_ros.node_program import main as node_main
 
-    raise typer.Exit(node_main(["subpx_odometry", *context.args]))
+    node_main(["subpx_odometry", *context.args])
 
 
 @app.command()
@@ -207,6 +207,21 @@ def bench_refiner(
     from subpx_ros.evaluation.refiner_bench import run_bench
 
     run_bench(out, kitti, pairs, device or "auto")
+
+
+@bench_app.command("node")
+def bench_node(
+    source: Source = "demo",
+    out: Annotated[Path, typer.Option(help="Folder for node_bench.json.")] = Path("out/bench"),
+    frames: Annotated[int, typer.Option(help="Frames that count.")] = 50,
+    preset: Preset = None,
+    refiner: Refiner = None,
+    device: Device = None,
+) -> None:
+    """What the node adds to the odometry: from an image's publication to its odometry, less the odometry alone."""
+    from subpx_ros.ros.overhead import measure_overhead
+
+    measure_overhead(source, out, _given(preset=preset, refiner=refiner, device=device), frames)
 
 
 Names = Annotated[list[str] | None, typer.Argument(help="Names as 'subpx weights list' shows; by default all.")]

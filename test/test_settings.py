@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, example, given
-from hypothesis import settings as profile
+from fuzzing import fuzz
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from subpx_ros.config import PRESETS, Config, NodeConfig, load_config, read_yaml_table
@@ -223,7 +223,7 @@ TABLES = st.recursive(
 @example({"pose": {"seed": 16**5000}})
 @example({16**5000: 1})
 @example({"preset": []})
-@profile(max_examples=200)
+@fuzz(200)
 def test_any_table_makes_a_configuration_or_a_config_error(table: dict[Any, Any]) -> None:
     try:
         config = load_config({"device": "cpu"} | table)
@@ -260,7 +260,7 @@ YAML_PIECES = [*NAMES, *YAML_TAGS, *YAML_MARKS, *YAML_VALUES, "0x" + "f" * 5000]
 
 
 @given(st.one_of(st.binary(max_size=60), st.lists(st.sampled_from(YAML_PIECES), max_size=12).map("".join)))
-@profile(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzz(300)
 def test_any_file_makes_a_configuration_or_a_config_error(tmp_path: Path, content: bytes | str) -> None:
     file = tmp_path / "config.yaml"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())

@@ -24,8 +24,12 @@ class Detector(ABC):
 
     def __init__(self, config: FeatureConfig, device: torch.device, report: Callable[[str], None]) -> None:
         self.name = config.detector
-        self._config = config
         self._device = device
+        self.reconfigure(config)
+
+    def reconfigure(self, config: FeatureConfig) -> None:
+        """Other limits of the same detector, from the next image on."""
+        self._config = config
 
     def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Features]:
         """Features of grey images (H, W) uint8 of one common size, at most `max_keypoints` each."""

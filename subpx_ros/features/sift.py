@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -20,8 +19,8 @@ class SiftDetector(Detector):
 
     descriptor_size = 128
 
-    def __init__(self, config: FeatureConfig, device: torch.device, report: Callable[[str], None]) -> None:
-        super().__init__(config, device, report)
+    def reconfigure(self, config: FeatureConfig) -> None:
+        super().reconfigure(config)
         options = {"nfeatures": config.max_keypoints, "contrastThreshold": config.detection_threshold}
         # OpenCV's type stubs leave SIFT out.
         create: Any = cv2.SIFT_create  # type: ignore[attr-defined]

@@ -28,7 +28,6 @@ class LightGlueMatcher(Matcher):
     ) -> None:
         from kornia.feature import LightGlue
 
-        super().__init__(config, detector, device, report)
         if detector.name not in _CHECKPOINTS:
             raise ConfigError(
                 f"LightGlue has no weights for the detector {detector.name}; it works with {', '.join(_CHECKPOINTS)}: "
@@ -39,6 +38,11 @@ class LightGlueMatcher(Matcher):
         tensors = {_kornia_name(key): tensor for key, tensor in weights.load_known(name, report).items()}
         weights.load_into(network, tensors, name, constants=("confidence_thresholds",))
         self._network = network.eval().to(device)
+        super().__init__(config, detector, device, report)
+
+    def reconfigure(self, config: MatchingConfig) -> None:
+        super().reconfigure(config)
+        self._network.conf.filter_threshold = config.min_confidence
 
     def _match(self, features0: Features, features1: Features) -> Matches:
         found = self._network({"image0": _view(features0), "image1": _view(features1)})
