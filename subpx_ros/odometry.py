@@ -27,7 +27,7 @@ from subpx_ros.geometry import hat
 from subpx_ros.pipeline import FrontEnd
 from subpx_ros.pose import estimate_mono, estimate_stereo
 from subpx_ros.rectification import RightCentre
-from subpx_ros.triangulation import StereoPoints
+from subpx_ros.triangulation import Disparities
 
 UNKNOWN_VARIANCE = 1e6
 """m^2 and rad^2 on the diagonal of the covariance of a pose that is not known."""
@@ -39,8 +39,7 @@ class _View:
 
     stamp_ns: int
     features: Features
-    disparity: Array
-    """(N,) of the left features, pixels; NaN where there is none."""
+    disparities: Disparities
     T_odom_camera: Array
     covariance: Array
 
@@ -128,22 +127,22 @@ class VisualOdometry:
             raise DataError(f"a frame of the rig {self._rig} was required; got one of {frame.rig}: make a new odometry")
         record = _Record()
         with record.stage("total"):
-            features, disparity = self._describe(frame, record)
+            features, disparities = self._describe(frame, record)
             reference = self._reference
             if reference is None:
-                matches, relative = _no_matches(), self._beginning(features, disparity)
+                matches, relative = _no_matches(), self._beginning(features, disparities)
             else:
-                matches, relative = self._relate(reference, features, disparity, record)
+                matches, relative = self._relate(reference, features, disparities, record)
                 self._advance(reference, relative)
             state = self._judge(matches, relative)
             if state is TrackingState.LOST:
                 # Whatever is related to this frame later inherits that nobody knows where it was.
                 self._covariance = UNKNOWN_VARIANCE * np.eye(6)
-            view = _View(frame.stamp_ns, features, disparity, self._T_odom_camera, self._covariance)
+            view = _View(frame.stamp_ns, features, disparities, self._T_odom_camera, self._covariance)
             if self._becomes_reference(view, state, matches, relative):
                 self._reference = view
         record.counts["keypoints"] = len(features)
-        record.counts["stereo_matches"] = int(np.count_nonzero(np.isfinite(disparity)))
+        record.counts["stereo_matches"] = disparities.found
         record.counts["matches"] = len(matches)
         record.counts["inliers"] = int(np.count_nonzero(relative.inliers))
         return OdometryResult(
@@ -158,12 +157,12 @@ class VisualOdometry:
             stage_ms=_total_last(record.stage_ms),
         )
 
-    def _describe(self, frame: Frame, record: _Record) -> tuple[Features, Array]:
-        """Features of the left image, and the disparity of each (NaN where the right image has no match)."""
+    def _describe(self, frame: Frame, record: _Record) -> tuple[Features, Disparities]:
+        """Features of the left image and their disparities."""
         if not self._stereo:
             with record.stage("features"):
                 (features,) = self._front_end.detect([frame.image])
-            return features, np.full(len(features), np.nan)
+            return features, Disparities(np.full(len(features), np.nan))
         assert frame.right_image is not None and self._rig.right is not None
         with record.stage("features"):
             left, right = self._front_end.detect([frame.image, frame.right_image])
@@ -171,18 +170,23 @@ class VisualOdometry:
             found = self._front_end.match_along_rows(left, right, self._rig.left.cx - self._rig.right.cx)
         with record.stage("refinement"):
             refined = self._front_end.refine(left, right, found)
-        return left, self._disparity(len(left), found, refined)
+        return left, self._disparities(len(left), found, refined)
 
-    def _disparity(self, count: int, found: Matches, refined: RefinedMatches) -> Array:
-        disparity = np.full(count, np.nan)
+    def _disparities(self, count: int, found: Matches, refined: RefinedMatches) -> Disparities:
         difference = refined.refined0 - refined.refined1
         plausible = np.abs(difference[:, 1]) <= self._config.matching.max_row_difference_px
-        indices = found.indices0.cpu().numpy()
-        disparity[indices[plausible]] = difference[plausible, 0]
-        return disparity
+        indices = found.indices0.cpu().numpy()[plausible]
+
+        def spread(values: Array) -> Array:
+            every = np.full(count, np.nan)
+            every[indices] = values[plausible]
+            return every
+
+        covariance = refined.covariance1
+        return Disparities(spread(difference[:, 0]), None if covariance is None else spread(covariance[:, 0, 0]))
 
     def _relate(
-        self, reference: _View, features: Features, disparity: Array, record: _Record
+        self, reference: _View, features: Features, disparities: Disparities, record: _Record
     ) -> tuple[RefinedMatches, RelativePose]:
         """Matches of the reference to the current view, and the pose they give."""
         with record.stage("matching"):
@@ -191,18 +195,22 @@ class VisualOdometry:
             matches = self._front_end.refine(reference.features, features, found)
         with record.stage("pose"):
             if self._stereo:
-                before = StereoPoints(matches.refined0, reference.disparity[found.indices0.cpu().numpy()])
-                now = StereoPoints(matches.refined1, disparity[found.indices1.cpu().numpy()])
+                indices0, indices1 = (indices.cpu().numpy() for indices in (found.indices0, found.indices1))
+                # The first point is where it is seen: what is uncertain is where the second image shows it.
+                certain = None if matches.covariance1 is None else np.zeros_like(matches.covariance1)
+                before = reference.disparities.points(indices0, matches.refined0, certain)
+                now = disparities.points(indices1, matches.refined1, matches.covariance1)
                 relative, found_centre = estimate_stereo(before, now, self._rig, self._config.pose, self._right_centre)
                 self._right_centre = self._right_centre.updated(found_centre)
             else:
                 camera = self._rig.left
-                relative = estimate_mono(matches.refined0, matches.refined1, camera, camera, self._config.pose)
+                points = matches.refined0, matches.refined1
+                relative = estimate_mono(*points, camera, camera, self._config.pose, matches.covariance1)
         return matches, relative
 
-    def _beginning(self, features: Features, disparity: Array) -> RelativePose:
+    def _beginning(self, features: Features, disparities: Disparities) -> RelativePose:
         """No pose yet, and why: this is the first frame, or it is too empty to be one."""
-        usable, needed = self._usable(features, disparity), self._config.pose.min_matches
+        usable, needed = self._usable(features, disparities), self._config.pose.min_matches
         what = "left-right matches" if self._stereo else "keypoints"
         reason = "first frame" if usable >= needed else f"{usable} {what}, {needed} needed to begin"
         return RelativePose(PoseStatus.NO_REFERENCE, reason)
@@ -237,11 +245,11 @@ class VisualOdometry:
             return not self._stands_still(matches, relative)
         if state in (TrackingState.TRACKING, TrackingState.DEGRADED):
             return False
-        return self._usable(view.features, view.disparity) >= self._config.pose.min_matches
+        return self._usable(view.features, view.disparities) >= self._config.pose.min_matches
 
-    def _usable(self, features: Features, disparity: Array) -> int:
+    def _usable(self, features: Features, disparities: Disparities) -> int:
         """How many features another frame can be related to."""
-        return int(np.count_nonzero(np.isfinite(disparity))) if self._stereo else len(features)
+        return disparities.found if self._stereo else len(features)
 
     def _stands_still(self, matches: RefinedMatches, relative: RelativePose) -> bool:
         """Whether the matches, those that agree on a pose where there is one, hardly move in the image."""
