@@ -203,7 +203,7 @@ def bench_refiner(
     pairs: Annotated[Path | None, typer.Option(help="Images with a COLMAP text model, for pose accuracy.")] = None,
     device: Device = None,
 ) -> None:
-    """Refiners against each other: as detected, the published Keypt2Subpx, ours."""
+    """Refiners against each other: as detected, Keypt2Subpx as published and as trained by us, ours."""
     from subpx_ros.evaluation.refiner_bench import run_bench
 
     run_bench(out, kitti, pairs, device or "auto")

@@ -56,7 +56,9 @@ class RefinementConfig(Settings):
     """Moving matched keypoints to sub-pixel positions."""
 
     weights: str = setting(
-        "", "Path of a checkpoint; empty: the shipped one of subpx, or the published one of the detector."
+        "",
+        "Path of a checkpoint, or a name of 'subpx weights list'; empty: the shipped one of subpx, or the published one "
+        "of the detector.",
     )
 
 
@@ -103,6 +105,12 @@ class PoseConfig(Settings):
         unit="px",
         minimum=0.0,
         maximum=50.0,
+        live=True,
+    )
+    use_match_covariance: bool = setting(
+        True,
+        "The polish weighs every match with the covariance that its refiner predicts; refiners that predict none are "
+        "not concerned.",
         live=True,
     )
 

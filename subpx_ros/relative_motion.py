@@ -16,7 +16,7 @@ from subpx_ros.errors import DataError
 from subpx_ros.pipeline import FrontEnd
 from subpx_ros.pose import estimate_mono, estimate_stereo
 from subpx_ros.rectification import RightCentre
-from subpx_ros.triangulation import StereoPoints, triangulate
+from subpx_ros.triangulation import Disparities, triangulate
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class View:
 
     stamp_ns: int
     features: Features
-    disparity: Array
-    """(N,) of the features, pixels; NaN where there is none."""
+    disparities: Disparities
+    """Of the features."""
 
     @property
     def with_depth(self) -> int:
-        return int(np.count_nonzero(np.isfinite(self.disparity)))
+        return self.disparities.found
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,11 @@ class MotionEstimator:
         with watch.stage("features"):
             (features,) = self._front_end.detect([frame.image])
         if self.mode == "mono":
-            return View(frame.stamp_ns, features, np.full(len(features), np.nan))
+            return View(frame.stamp_ns, features, Disparities(np.full(len(features), np.nan)))
         assert frame.depth is not None
         with watch.stage("depth"):
             disparity = disparity_from_depth(frame.depth, features.keypoints.cpu().numpy(), self._pair)
-        return View(frame.stamp_ns, features, disparity)
+        return View(frame.stamp_ns, features, Disparities(disparity))
 
     def _describe_pair(self, frame: Frame, watch: Stopwatch) -> View:
         assert frame.right_image is not None and self._rig.right is not None
@@ -112,15 +112,20 @@ class MotionEstimator:
             found = self._front_end.match_along_rows(left, right, self._rig.left.cx - self._rig.right.cx)
         with watch.stage("refinement"):
             refined = self._front_end.refine(left, right, found)
-        return View(frame.stamp_ns, left, self._disparity(len(left), found, refined))
+        return View(frame.stamp_ns, left, self._disparities(len(left), found, refined))
 
-    def _disparity(self, count: int, found: Matches, refined: RefinedMatches) -> Array:
-        disparity = np.full(count, np.nan)
+    def _disparities(self, count: int, found: Matches, refined: RefinedMatches) -> Disparities:
         difference = refined.refined0 - refined.refined1
         plausible = np.abs(difference[:, 1]) <= self._config.matching.max_row_difference_px
-        indices = found.indices0.cpu().numpy()
-        disparity[indices[plausible]] = difference[plausible, 0]
-        return disparity
+        indices = found.indices0.cpu().numpy()[plausible]
+
+        def spread(values: Array) -> Array:
+            every = np.full(count, np.nan)
+            every[indices] = values[plausible]
+            return every
+
+        covariance = refined.covariance1
+        return Disparities(spread(difference[:, 0]), None if covariance is None else spread(covariance[:, 0, 0]))
 
     def too_empty(self, view: View) -> str:
         """Why other views cannot be related to this one, for people; empty where they can."""
@@ -136,11 +141,14 @@ class MotionEstimator:
             matches = self._front_end.refine(reference.features, current.features, found)
         with watch.stage("pose"):
             if not self.metric:
-                camera = self._rig.left
-                pose = estimate_mono(matches.refined0, matches.refined1, camera, camera, self._config.pose)
+                camera, pixels = self._rig.left, (matches.refined0, matches.refined1)
+                pose = estimate_mono(*pixels, camera, camera, self._config.pose, matches.covariance1)
                 return Motion(matches, pose, np.full((len(matches), 3), np.nan), len(matches))
-            before = StereoPoints(matches.refined0, reference.disparity[found.indices0.cpu().numpy()])
-            now = StereoPoints(matches.refined1, current.disparity[found.indices1.cpu().numpy()])
+            indices0, indices1 = (indices.cpu().numpy() for indices in (found.indices0, found.indices1))
+            # The first point is where it is seen: what is uncertain is where the second image shows it.
+            certain = None if matches.covariance1 is None else np.zeros_like(matches.covariance1)
+            before = reference.disparities.points(indices0, matches.refined0, certain)
+            now = current.disparities.points(indices1, matches.refined1, matches.covariance1)
             pose, centre = estimate_stereo(before, now, self._pair, self._config.pose, self._right_centre)
             self._right_centre = self._right_centre.updated(centre)
             points = triangulate(now, self._right_centre.applied_to(self._pair))

@@ -7,15 +7,18 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from subpx_ros.config import Config, load_config
 from subpx_ros.datasets.street import StreetConfig, StreetSequence
-from subpx_ros.datatypes import Camera, Features, Frame, OdometryResult, PoseStatus, Rig, TrackingState
+from subpx_ros.datatypes import Camera, Features, Frame, Matches, OdometryResult, PoseStatus, Rig, TrackingState
 from subpx_ros.errors import DataError
 from subpx_ros.geometry import angle_between, invert, rotation_angle
 from subpx_ros.odometry import UNKNOWN_VARIANCE, VisualOdometry
 from subpx_ros.pipeline import FrontEnd
+from subpx_ros.refinement.refiner import Refinement, Refiner
+from subpx_ros.settings import merge
 
 Array = NDArray[np.float64]
 
@@ -210,6 +213,42 @@ def test_identical_images_are_degenerate_but_not_lost_for_one_camera(mono: Visua
         assert np.array_equal(result.T_odom_camera, np.eye(4))
     assert results[3].state is TrackingState.TRACKING
     assert results[3].reference_stamp_ns == still.stamp_ns
+
+
+class UnequalRefiner(Refiner):
+    """Moves every third second point by noise of 1 px, and says so."""
+
+    name = "unequal"
+
+    def _refine(self, features0: Features, features1: Features, matches: Matches) -> Refinement:
+        generator = torch.Generator().manual_seed(len(matches))
+        spread = torch.where(torch.arange(len(matches)) % 3 == 0, 1.0, 0.05)[:, None]
+        noise = spread * torch.randn(len(matches), 2, generator=generator)
+        covariance1 = spread[:, None] ** 2 * torch.eye(2)
+        return Refinement(
+            features0.keypoints[matches.indices0], features1.keypoints[matches.indices1] + noise, covariance1
+        )
+
+
+@pytest.mark.parametrize("rig", [RIG, MONO], ids=["stereo", "mono"])
+def test_the_covariance_of_matches_reaches_the_pose(rig: Rig, street: StreetSequence, frames: list[Frame]) -> None:
+    front_end = FrontEnd(CONFIG)
+    front_end.refiner = UnequalRefiner()
+    truth = street.truth
+    assert truth is not None
+    errors = []
+    for weighed in (True, False):
+        config = merge(CONFIG, {"pose": {"use_match_covariance": weighed}})
+        odometry = VisualOdometry(config, rig, front_end=front_end)
+        results = process_all(odometry, [frame if rig.stereo else left_only(frame) for frame in frames])
+        turns = []
+        for result in results[1:]:
+            reference, current = (street.stamps_ns.index(s) for s in (result.reference_stamp_ns, result.stamp_ns))
+            found = result.relative_pose.T_reference_current
+            assert found is not None
+            turns.append(rotation_error_deg(found, invert(truth[reference]) @ truth[current]))
+        errors.append(np.mean(turns))
+    assert errors[0] < 0.8 * errors[1]
 
 
 def test_reset_makes_the_next_frame_the_origin(stereo: VisualOdometry, frames: list[Frame]) -> None:

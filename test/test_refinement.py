@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from subpx_ros.refinement.keypt2subpx import (
     refine_pairs,
 )
 from subpx_ros.refinement.patches import crop_patches
+from subpx_ros.refinement.subpx import SubpxRefiner
 
 CPU = torch.device("cpu")
 GOLDEN = ("aliked", "dedode", "splg", "spsg", "xfeat")
@@ -194,6 +196,36 @@ def test_no_refiner_leaves_keypoints_as_detected(sift: Detector) -> None:
 def test_auto_takes_the_given_checkpoint(tmp_path: Path, sift: Detector) -> None:
     given = RefinementConfig(checkpoint(tmp_path, random_network()))
     assert isinstance(create_refiner("auto", given, sift, CPU), Keypt2SubpxRefiner)
+
+
+def test_weights_are_also_known_by_name(sift: Detector) -> None:
+    assert isinstance(create_refiner("auto", RefinementConfig("subpx"), sift, CPU), SubpxRefiner)
+    with pytest.raises(WeightsError, match="descriptors of 64 values, but sift makes 128"):
+        create_refiner("auto", RefinementConfig("keypt2subpx-xfeat-shipped"), sift, CPU)
+
+
+class XFeatLike(Detector):
+    """Has all that a refiner asks of XFeat, without its weights."""
+
+    descriptor_size = 64
+    keypt2subpx = "keypt2subpx-xfeat"
+
+    def _detect(self, images: torch.Tensor) -> list[Features]:
+        raise NotImplementedError
+
+
+def test_without_the_published_weights_the_shipped_ones_are_offered_and_serve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = dataclasses.replace(weights.CHECKPOINTS["keypt2subpx-xfeat"], source="http://127.0.0.1:9/absent")
+    monkeypatch.setitem(weights.CHECKPOINTS, "keypt2subpx-xfeat", published)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("SUBPX_WEIGHTS", raising=False)
+    detector = XFeatLike(FeatureConfig(), CPU, lambda line: None)
+    with pytest.raises(WeightsError, match=r"refinement\.weights: keypt2subpx-xfeat-shipped needs no download"):
+        create_refiner("keypt2subpx", RefinementConfig(), detector, CPU)
+    offered = RefinementConfig("keypt2subpx-xfeat-shipped")
+    assert isinstance(create_refiner("keypt2subpx", offered, detector, CPU), Keypt2SubpxRefiner)
 
 
 def test_a_detector_without_published_refiner_is_told_so(sift: Detector) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 
 def requirements(pyproject: Path) -> list[str]:
-    """The requirements for building, running and testing the package."""
+    """The requirements for building, running, training and testing the package."""
     with pyproject.open("rb") as file:
         table = tomllib.load(file)
     project = table["project"]
-    return [*table["build-system"]["requires"], *project["dependencies"], *project["optional-dependencies"]["test"]]
+    extras = project["optional-dependencies"]
+    return [*table["build-system"]["requires"], *project["dependencies"], *extras["test"], *extras["train"]]
 
 
 if __name__ == "__main__":

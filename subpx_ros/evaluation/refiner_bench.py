@@ -1,7 +1,7 @@
 """`subpx bench refiner`: refiners against each other on data that none of ours was trained on, in one run.
 
-Every figure stands beside that of the points as detected and of the published Keypt2Subpx where there is one for the
-detector. Held back are the `held_back` photographs and a street of another seed, whose layout is new but whose surfaces
+Every figure stands beside that of the points as detected and, where there are weights for the detector, of Keypt2Subpx as
+published and as trained by us (`retrained`). Held back are the `held_back` photographs and a street of another seed, whose layout is new but whose surfaces
 are made of the photographs that training may use; a KITTI folder and a folder of posed photographs are never trained on.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from subpx_ros import __version__
-from subpx_ros.config import REFINERS, RefinementConfig, load_config
+from subpx_ros.config import RefinementConfig, load_config
 from subpx_ros.console import note, say, table
 from subpx_ros.errors import WeightsError
 from subpx_ros.evaluation.refiner_checks import (
@@ -29,6 +29,7 @@ from subpx_ros.evaluation.run import library_versions, write_json
 from subpx_ros.output import output_folder
 from subpx_ros.pipeline import FrontEnd
 from subpx_ros.refinement import create_refiner
+from subpx_ros.refinement.keypt2subpx import shipped_for
 from subpx_ros.refinement.refiner import NoRefiner, Refiner
 from subpx_ros.training.config import StreetSourceConfig, WarpsSourceConfig
 from subpx_ros.training.sources import PairSource
@@ -128,19 +129,17 @@ class _Bench:
             plot_inliers(out / "inliers.png", self.result["pose"])
 
     def _refiners(self, front_end: FrontEnd) -> Refiners:
-        """As detected, published where there is one for the detector, and ours where it is installed."""
+        """As detected, the Keypt2Subpx weights that there are for the detector, and ours."""
+        detector = front_end.detector
         refiners: dict[str, Refiner] = {"detected": NoRefiner()}
-        wanted = {"published": "keypt2subpx", "ours": "subpx"}
-        if front_end.detector.keypt2subpx is None:
-            del wanted["published"]
+        wanted = {"published": detector.keypt2subpx, "retrained": shipped_for(detector), "ours": "subpx"}
         for label, name in wanted.items():
-            if name not in REFINERS:
-                self.skip(f"{label} for {front_end.detector.name}: this version has no refiner '{name}'")
+            if name is None:
                 continue
             try:
-                refiners[label] = create_refiner(name, RefinementConfig(), front_end.detector, front_end.device, note)
+                refiners[label] = create_refiner("auto", RefinementConfig(name), detector, front_end.device, note)
             except WeightsError as error:
-                self.skip(f"{label} for {front_end.detector.name}: {error}")
+                self.skip(f"{label} for {detector.name}: {error}")
         return refiners
 
     def _add(self, check: str, rows: Sequence[dict[str, Any]], detector: str, data: str = "") -> None:
@@ -162,9 +161,8 @@ def _held_back(warps: int, street: int) -> dict[str, PairSource]:
 
 
 def _with_second_only(refiners: Refiners) -> Refiners:
-    if "published" not in refiners:
-        return refiners
-    return dict(refiners) | {"published, second point": SecondOnly(refiners["published"])}
+    moving_both = {name: refiner for name, refiner in refiners.items() if name in ("published", "retrained")}
+    return dict(refiners) | {f"{name}, second point": SecondOnly(refiner) for name, refiner in moving_both.items()}
 
 
 _TABLES = (

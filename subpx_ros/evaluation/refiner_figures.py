@@ -12,7 +12,7 @@ from subpx_ros.evaluation.plots import new_figure, save_figure
 from subpx_ros.evaluation.refiner_checks import EndPoints, Sample
 from subpx_ros.training.pairs import transfer
 
-_COLOURS = {"published": "#E69F00", "ours": "#0072B2"}
+_COLOURS = {"published": "#E69F00", "retrained": "#CC79A7", "ours": "#0072B2"}
 _DETECTED, _TRUTH = "#D55E00", "#009E73"
 _PATCH_RADIUS = 6
 _PATCHES = 8

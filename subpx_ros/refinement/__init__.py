@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,8 @@ def create_refiner(
     Raises:
         WeightsError: the weights cannot be had or do not fit.
     """
+    if config.weights in weights.CHECKPOINTS:
+        config = replace(config, weights=str(weights.get(config.weights, report)))
     if name == "auto":
         name = _kind_of(config.weights) if config.weights else "subpx"
     if name == "none":

@@ -138,6 +138,12 @@ def network_for(tensors: dict[str, torch.Tensor], source: str) -> Keypt2SubpxNet
     return network
 
 
+def shipped_for(detector: Detector) -> str | None:
+    """The name of the weights that this package ships for the detector, trained by itself."""
+    name = f"{detector.keypt2subpx}-shipped"
+    return name if name in weights.CHECKPOINTS else None
+
+
 def _load(
     config: RefinementConfig, detector: Detector, report: Callable[[str], None]
 ) -> tuple[dict[str, torch.Tensor], str]:
@@ -148,4 +154,11 @@ def _load(
             f"no published Keypt2Subpx checkpoint fits the detector {detector.name}: choose --refiner none, or give "
             "your own by refinement.weights"
         )
-    return weights.load_known(detector.keypt2subpx, report), detector.keypt2subpx
+    try:
+        return weights.load_known(detector.keypt2subpx, report), detector.keypt2subpx
+    except WeightsError as error:
+        # Results must not depend on what could be downloaded, so the shipped weights are offered, not taken.
+        shipped = shipped_for(detector)
+        raise WeightsError(
+            f"{error}; refinement.weights: {shipped} needs no download" if shipped else str(error)
+        ) from None
