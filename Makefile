@@ -1,7 +1,7 @@
 # Everything runs in .venv, which tools/setup_venv.sh makes and keeps current. Nothing has to be exported.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint clean distclean
+.PHONY: help setup demo test soak lint clean distclean
 
 python := .venv/bin/python
 DATA ?=
@@ -27,6 +27,7 @@ help:
 	@echo "make demo              set up, then replay the rendered street through the node; results in out/demo"
 	@echo "make demo DATA=path    the same with a KITTI sequence or a rosbag2"
 	@echo "make test              set up, then lint and run all tests"
+	@echo "make soak              set up, then the long form of the fault tests; an idle machine and an hour or two"
 	@echo "make lint              set up, then ruff and mypy alone"
 	@echo "make setup             set up .venv alone; PYTHON=path chooses its Python (3.11 or 3.12)"
 	@echo "make clean             remove what builds and runs have left, but keep .venv"
@@ -40,6 +41,9 @@ demo: setup
 
 test: lint
 	$(python) -m pytest
+
+soak: setup
+	$(python) tools/soak.py
 
 lint: setup
 	$(python) -m ruff check .

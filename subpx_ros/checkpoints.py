@@ -67,6 +67,10 @@ def _dedode(part: str, file: str, sha256: str, release: str = "dedode_pretrained
     return Checkpoint(f"dedode-{part}", file, sha256, "MIT", f"{_DEDODE_RELEASES}/{release}/{file}")
 
 
+def _shipped(name: str, sha256: str) -> Checkpoint:
+    return Checkpoint(name, f"{name}.safetensors", sha256, "Apache-2.0", Shipped("refinement/weights"))
+
+
 def _keypt2subpx(detector: str, sha256: str) -> Checkpoint:
     file = f"k2s_{detector}_pretrained.pth"
     url = f"https://github.com/KimSinjeong/keypt2subpx/raw/{_KEYPT2SUBPX_COMMIT}/pretrained/{file}"
@@ -137,13 +141,9 @@ _TABLE = (
         "c11800f3faf106e6c44423975a688aee8be79c9b2181bb8ac85e1698238bf766",
         "https://huggingface.co/kornia/lightglue/resolve/main/dedodeb_lightglue.pth",
     ),
-    Checkpoint(
-        "subpx",
-        "subpx.safetensors",
-        "e17de9b6ce745e23116b5c4bd152dd2017350860f6d2e1f8740d43179b994462",
-        "Apache-2.0",
-        Shipped("refinement/weights"),
-    ),
+    _shipped("subpx", "5607ecc5affb53dd6ab7ddf681fe6e59deba548b362643c7135d9a2cb00ae50b"),
+    _shipped("keypt2subpx-xfeat-shipped", "b66266a5f4b46ded418342db815ab045e8ecac4008c14654b9fef15c693b28ad"),
+    _shipped("keypt2subpx-aliked-shipped", "bf064399f502c8f6d20fea34716355ac6d256d68c95ff91a825f192f58d0df4c"),
     _keypt2subpx("xfeat", "bbf9089eb23806e27aa1eb34195b38d5b786ec6d9c8a4187c83ad07913c45ef2"),
     _keypt2subpx("aliked", "81ddf265390b7afa9670f0ef7dabee0a43307f465aa98ce6595fa78a2c475ab7"),
     _keypt2subpx("splg", "19b51cebd708188a33968c3e42032ce06f5a38cc40c30be070d2a2e1bf58d90f"),

@@ -6,13 +6,14 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from subpx_ros import __version__
 from subpx_ros.cli_bench import bench_app
 from subpx_ros.cli_export import export
+from subpx_ros.cli_options import SOURCE_HELP, ConfigFile, Device, Preset, Refiner, Source, given
 from subpx_ros.errors import ConfigError, SubpxError
 
 app = typer.Typer(
@@ -27,16 +28,7 @@ app.add_typer(weights_app, name="weights")
 app.add_typer(bench_app, name="bench")
 app.command()(export)
 
-_SOURCE_HELP = "KITTI sequence folder, rosbag2, or 'demo' for the rendered street."
-Source = Annotated[str, typer.Argument(help=_SOURCE_HELP)]
-Preset = Annotated[
-    str | None,
-    typer.Option(help="xfeat, aliked, superpoint, disk, dedode, sift, orb; by default what the device can do."),
-]
-Mode = Annotated[str | None, typer.Option(help="auto, mono or stereo.")]
-Refiner = Annotated[str | None, typer.Option(help="auto, none, keypt2subpx or subpx.")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file of settings, as config.yaml of a run.")]
+Mode = Annotated[str | None, typer.Option(help="auto, mono, stereo or rgbd.")]
 Frames = Annotated[str | None, typer.Option(help="A:B, only the frames A <= index < B.")]
 
 
@@ -65,7 +57,7 @@ def run(
     from subpx_ros.output import output_folder
 
     window = _parse_frames(frames)
-    settings = load_config(_given(preset=preset, mode=mode, refiner=refiner, device=device), config)
+    settings = load_config(given(preset=preset, mode=mode, refiner=refiner, device=device), config)
     sequence = open_sequence(source, settings.mode, window)
     output_folder(out)
 
@@ -95,7 +87,7 @@ def match(
     from subpx_ros.datasets.image_files import read_grey
     from subpx_ros.output import output_folder
 
-    settings = load_config(_given(preset=preset, refiner=refiner, device=device), config)
+    settings = load_config(given(preset=preset, refiner=refiner, device=device), config)
     images = read_grey(image0), read_grey(image1)
 
     from subpx_ros.evaluation.plots import plot_refined_matches
@@ -144,7 +136,7 @@ def replay(
     from subpx_ros.evaluation.tables import print_summary
     from subpx_ros.ros.replay import replay as play
 
-    overrides = _given(preset=preset, refiner=refiner, device=device)
+    overrides = given(preset=preset, refiner=refiner, device=device)
     window = _parse_frames(frames)
     print_summary(play(source, out=out, overrides=overrides, mode=mode or "auto", rate=rate, frames=window))
     say(f"outputs in {out}: poses.txt, trajectory.tum, summary.json, config.yaml, trajectory.png")
@@ -167,14 +159,14 @@ def evaluate(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def node(context: typer.Context) -> None:
     """The ROS 2 node alone; takes --ros-args as every node does."""
-    from subpx_ros.ros.node import main as node_main
+    from subpx_ros.node_program import main as node_main
 
-    raise typer.Exit(node_main(["subpx_odometry", *context.args]))
+    node_main(["subpx_odometry", *context.args])
 
 
 @app.command()
 def demo(
-    data: Annotated[str | None, typer.Option(help=f"{_SOURCE_HELP} By default the street.")] = None,
+    data: Annotated[str | None, typer.Option(help=f"{SOURCE_HELP} By default the street.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the outputs.")] = Path("out/demo"),
 ) -> None:
     """Everything in a row: images, a bag, the node over DDS, pictures and the drift table."""
@@ -258,10 +250,6 @@ def _for_each(names: list[str], action: Callable[[str], None]) -> None:
         note(f"subpx: {failure}")
     if failures:
         raise failures[-1]
-
-
-def _given(**options: str | None) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
 
 
 def _parse_frames(text: str | None) -> tuple[int | None, int | None] | None:

@@ -1,4 +1,4 @@
-"""`subpx bench …`: every benchmark shows points as detected, the published refiner and ours side by side."""
+"""`subpx bench …`: refiners side by side on every task, and what the node adds to the odometry."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-bench_app = typer.Typer(
-    help="Benchmarks: raw points, the published refiner and ours side by side.", no_args_is_help=True
-)
+from subpx_ros.cli_options import Device, Preset, Refiner, Source, given
+
+bench_app = typer.Typer(help="Benchmarks: refiners side by side, and what the node costs.", no_args_is_help=True)
 
 Data = Annotated[
     str, typer.Option(help="Data set: a folder, a pairs list, or a recording. See 'subpx data list' for what is known.")
@@ -125,10 +125,25 @@ def bench_refiner(
     pairs: Annotated[Path | None, typer.Option(help="Images with a COLMAP text model, for pose accuracy.")] = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Refiners against each other: as detected, the published Keypt2Subpx, ours."""
+    """Refiners against each other: as detected, Keypt2Subpx as published and as trained by us, ours."""
     from subpx_ros.evaluation.refiner_bench import run_bench
 
     run_bench(out, kitti, pairs, device)
+
+
+@bench_app.command("node")
+def bench_node(
+    source: Source = "demo",
+    out: Annotated[Path, typer.Option(help="Folder for node_bench.json.")] = Path("out/bench"),
+    frames: Annotated[int, typer.Option(help="Frames that count.")] = 50,
+    preset: Preset = None,
+    refiner: Refiner = None,
+    device: Device = None,
+) -> None:
+    """What the node adds to the odometry: from an image's publication to its odometry, less the odometry alone."""
+    from subpx_ros.ros.overhead import measure_overhead
+
+    measure_overhead(source, out, given(preset=preset, refiner=refiner, device=device), frames)
 
 
 def _pairs(task: str, **options: Any) -> None:

@@ -7,18 +7,19 @@ from typing import Annotated
 
 import typer
 
+from subpx_ros.cli_options import ConfigFile, Preset, Refiner, given
 from subpx_ros.errors import SubpxError
 
 
 def export(
     out: Annotated[Path, typer.Option(help="Folder for the ONNX files, parity.json and config.yaml.")],
-    preset: Annotated[str | None, typer.Option(help="Named set of settings, as of 'subpx run'.")] = None,
-    refiner: Annotated[str | None, typer.Option(help="auto, none, keypt2subpx or subpx.")] = None,
+    preset: Preset = None,
+    refiner: Refiner = None,
     keypoints: Annotated[int | None, typer.Option(help="Keypoint budget; by default that of the preset.")] = None,
     images: Annotated[
         tuple[Path, Path] | None, typer.Option(help="Two views to compare on; by default of the rendered street.")
     ] = None,
-    config: Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")] = None,
+    config: ConfigFile = None,
 ) -> None:
     """Write detector, matcher and refiner as ONNX, and compare onnxruntime with PyTorch."""
     from subpx_ros.config import load_config
@@ -28,8 +29,7 @@ def export(
 
     overrides = {
         "device": "cpu",
-        **({"preset": preset} if preset else {}),
-        **({"refiner": refiner} if refiner else {}),
+        **given(preset=preset, refiner=refiner),
         **({"features": {"max_keypoints": keypoints}} if keypoints is not None else {}),
     }
     settings = load_config(overrides, config)

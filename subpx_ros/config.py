@@ -21,11 +21,16 @@ class FeatureConfig(Settings):
     detector: str = setting("xfeat", "Name in the table of subpx_ros.features.")
     weights: str = setting(
         "",
-        "Path or known name of a checkpoint for the detector (DeDoDe: folder of its files); empty: the published one.",
+        "Path of a checkpoint for the detector (DeDoDe: folder of its files), or a name of 'subpx weights list'; empty: the "
+        "published one.",
     )
-    max_keypoints: int = setting(2048, "Best-scored keypoints kept per image.", minimum=16, maximum=16384)
+    max_keypoints: int = setting(2048, "Best-scored keypoints kept per image.", minimum=16, maximum=16384, live=True)
     detection_threshold: float = setting(
-        0.05, "Least detector score of a keypoint; the scale is the detector's own.", minimum=0.0, maximum=1.0
+        0.05,
+        "Least detector score of a keypoint; the scale is the detector's own.",
+        minimum=0.0,
+        maximum=1.0,
+        live=True,
     )
 
 
@@ -35,7 +40,7 @@ class MatchingConfig(Settings):
 
     matcher: str = setting("mutual_nn", "Name in the table of subpx_ros.matching.")
     min_similarity: float = setting(
-        0.82, "mutual_nn: least cosine similarity of two descriptors.", minimum=-1.0, maximum=1.0
+        0.82, "mutual_nn: least cosine similarity of two descriptors.", minimum=-1.0, maximum=1.0, live=True
     )
     max_ratio: float = setting(
         1.0,
@@ -43,21 +48,29 @@ class MatchingConfig(Settings):
         "1: no such test.",
         minimum=0.1,
         maximum=1.0,
+        live=True,
     )
     min_confidence: float = setting(
-        0.1, "lightglue, lighterglue: least confidence of a match.", minimum=0.0, maximum=1.0
+        0.1, "lightglue, lighterglue: least confidence of a match.", minimum=0.0, maximum=1.0, live=True
     )
     adaptive: bool = setting(
         True, "lightglue, lighterglue: stop early and drop hopeless keypoints on the way, which changes a few matches."
     )
     weights: str = setting(
-        "", "lightglue: path or known name of a checkpoint; empty: the one that was trained for the detector."
+        "",
+        "lightglue, lighterglue: path of a checkpoint, or a name of 'subpx weights list'; empty: the one that was trained "
+        "for the detector.",
     )
     max_row_difference_px: float = setting(
-        2.0, "stereo: largest difference of the rows of a left-right match.", unit="px", minimum=0.0, maximum=50.0
+        2.0,
+        "stereo: largest difference of the rows of a left-right match.",
+        unit="px",
+        minimum=0.0,
+        maximum=50.0,
+        live=True,
     )
     min_disparity_px: float = setting(
-        1.0, "stereo: least disparity of a match that gets a depth.", unit="px", minimum=0.01, maximum=100.0
+        1.0, "stereo: least disparity of a match that gets a depth.", unit="px", minimum=0.01, maximum=100.0, live=True
     )
 
 
@@ -67,7 +80,8 @@ class RefinementConfig(Settings):
 
     weights: str = setting(
         "",
-        "Path or known name of a checkpoint; empty: the shipped one of subpx, or the published one of the detector.",
+        "Path of a checkpoint, or a name of 'subpx weights list'; empty: the shipped one of subpx, or the published one "
+        "of the detector.",
     )
 
 
@@ -76,21 +90,27 @@ class PoseConfig(Settings):
     """Robust relative pose, polish and covariance."""
 
     epipolar_threshold_px: float = setting(
-        1.0, "mono: largest Sampson distance of an inlier.", unit="px", minimum=0.05, maximum=20.0
+        1.0, "mono: largest Sampson distance of an inlier.", unit="px", minimum=0.05, maximum=20.0, live=True
     )
     reprojection_threshold_px: float = setting(
-        2.0, "stereo: largest reprojection error of an inlier.", unit="px", minimum=0.05, maximum=20.0
+        2.0, "stereo: largest reprojection error of an inlier.", unit="px", minimum=0.05, maximum=20.0, live=True
     )
     confidence: float = setting(
-        0.9999, "Probability with which RANSAC must have seen a sample without outliers.", minimum=0.5, maximum=0.999999
+        0.9999,
+        "Probability with which RANSAC must have seen a sample without outliers.",
+        minimum=0.5,
+        maximum=0.999999,
+        live=True,
     )
-    min_iterations: int = setting(200, "Least RANSAC iterations.", minimum=1, maximum=100000)
-    max_iterations: int = setting(5000, "Most RANSAC iterations.", minimum=1, maximum=1000000)
-    seed: int = setting(0, "Seed of RANSAC's sampling.", minimum=0, maximum=2**31 - 1)
-    min_matches: int = setting(12, "Fewer matches than this are not given to the solver.", minimum=5, maximum=10000)
-    min_inliers: int = setting(12, "A pose with fewer inliers is refused.", minimum=5, maximum=10000)
+    min_iterations: int = setting(200, "Least RANSAC iterations.", minimum=1, maximum=100000, live=True)
+    max_iterations: int = setting(5000, "Most RANSAC iterations.", minimum=1, maximum=1000000, live=True)
+    seed: int = setting(0, "Seed of RANSAC's sampling.", minimum=0, maximum=2**31 - 1, live=True)
+    min_matches: int = setting(
+        12, "Fewer matches than this are not given to the solver.", minimum=5, maximum=10000, live=True
+    )
+    min_inliers: int = setting(12, "A pose with fewer inliers is refused.", minimum=5, maximum=10000, live=True)
     min_inlier_ratio: float = setting(
-        0.15, "A pose with a smaller share of inliers is refused.", minimum=0.0, maximum=1.0
+        0.15, "A pose with a smaller share of inliers is refused.", minimum=0.0, maximum=1.0, live=True
     )
     min_spread_px: float = setting(
         3.0,
@@ -99,6 +119,7 @@ class PoseConfig(Settings):
         unit="px",
         minimum=0.0,
         maximum=1000.0,
+        live=True,
     )
     min_parallax_px: float = setting(
         0.5,
@@ -107,6 +128,13 @@ class PoseConfig(Settings):
         unit="px",
         minimum=0.0,
         maximum=50.0,
+        live=True,
+    )
+    use_match_covariance: bool = setting(
+        True,
+        "The polish weighs every match with the covariance that its refiner predicts; refiners that predict none are "
+        "not concerned.",
+        live=True,
     )
 
 
@@ -121,15 +149,50 @@ class OdometryConfig(Settings):
         unit="px",
         minimum=0.0,
         maximum=200.0,
+        live=True,
+    )
+    standstill_sigmas: float = setting(
+        10.0,
+        "While the reference is kept, a metric pose stays exactly where it was until three frames in a row say that it "
+        "moved by more than so many standard deviations; 0: it follows every estimate.",
+        minimum=0.0,
+        maximum=1000.0,
+        live=True,
+    )
+    max_gap_s: float = setting(
+        1.0,
+        "A longer time between two frames is not bridged: odometry goes on from where it was, with a covariance that "
+        "says that nobody knows where that is.",
+        unit="s",
+        minimum=0.001,
+        maximum=1e6,
+        live=True,
+    )
+    degraded_inliers: int = setting(
+        30, "A pose with fewer inliers is called DEGRADED.", minimum=0, maximum=10000, live=True
+    )
+    degraded_inlier_ratio: float = setting(
+        0.3, "A pose with a smaller share of inliers is called DEGRADED.", minimum=0.0, maximum=1.0, live=True
     )
     estimate_right_centre: bool = setting(
         True,
         "stereo: estimate the right camera's principal point along the row while driving, from its calibrated value on; "
         "rectification often leaves a fraction of a pixel over, which far points feel.",
+        live=True,
+    )
+    depth_baseline_m: float = setting(
+        0.075,
+        "rgbd: depth is taken as the disparity of a pair with this baseline, whose error in depth grows with its square "
+        "as that of structured light and stereo cameras does.",
+        unit="m",
+        minimum=0.001,
+        maximum=10.0,
     )
 
 
-MODES = ("auto", "mono", "stereo")
+MODES = ("auto", "mono", "stereo", "rgbd")
+NODE_MODES = MODES[1:]
+"""Offline, mode auto looks for a right image. The node must know what to wait for."""
 DEVICES = ("auto", "cpu", "cuda")
 REFINERS = ("auto", "none", "keypt2subpx", "subpx")
 
@@ -139,7 +202,9 @@ class Config(Settings):
     """All that the odometry needs to know."""
 
     preset: str = setting("auto", "Named set of settings; auto: xfeat on a CPU, aliked on a GPU.")
-    mode: str = setting("auto", "Cameras to use; auto: stereo where there is a right image.", choices=MODES)
+    mode: str = setting(
+        "auto", "Cameras to use; auto: stereo where there is a right image, rgbd where there is depth.", choices=MODES
+    )
     refiner: str = setting(
         "auto",
         "Refiner of matched keypoints; auto: subpx, whose weights the package ships.",
@@ -155,17 +220,68 @@ class Config(Settings):
 
 
 @dataclass(frozen=True)
+class DiagnosticsConfig(Settings):
+    """Limits of /diagnostics. Beyond one the level is WARN, or ERROR where the text says so.
+
+    Beside them: LOST, or no images after there were some, is ERROR; DEGRADED, INITIALISING, a refused set of images, a
+    camera whose place on the robot is not known, a GPU that is not there and a halved number of keypoints are WARN.
+    """
+
+    min_rate_hz: float = setting(
+        3.0, "Least rate of processed frames.", unit="Hz", minimum=0.0, maximum=1000.0, live=True
+    )
+    max_latency_s: float = setting(
+        0.5,
+        "Largest median time from the arrival of the images to the odometry; ERROR beyond four times as much.",
+        unit="s",
+        minimum=0.0,
+        maximum=1000.0,
+        live=True,
+    )
+    max_drop_ratio: float = setting(
+        0.8, "Largest share of the sets of images that newer ones replaced.", minimum=0.0, maximum=1.0, live=True
+    )
+    min_inlier_ratio: float = setting(
+        0.25, "Least median share of inliers among the matches.", minimum=0.0, maximum=1.0, live=True
+    )
+    max_sync_difference_s: float = setting(
+        0.01,
+        "Largest median difference between the stamps of a set of images.",
+        unit="s",
+        minimum=0.0,
+        maximum=10.0,
+        live=True,
+    )
+    max_gpu_memory_ratio: float = setting(
+        0.95, "Largest share of the GPU's memory in use, by whomever.", minimum=0.0, maximum=1.0, live=True
+    )
+
+
+@dataclass(frozen=True)
 class NodeConfig(Settings):
     """What only the ROS node needs. Its parameters stand beside those of Config."""
 
     autostart: bool = setting(True, "Configure and activate without waiting for a lifecycle manager.")
     odom_frame: str = setting("odom", "Parent frame of odometry and of the transform.")
     base_frame: str = setting("base_link", "Robot frame (x forward, y left, z up).")
-    publish_tf: bool = setting(True, "Broadcast odom_frame to base_frame on /tf.")
+    publish_tf: bool = setting(True, "Broadcast odom_frame to base_frame on /tf.", live=True)
     camera_in_base: str = setting(
-        "0 0 0 0 0 0",
-        "Pose of the left or only camera's body axes (x forward, y left, z up) in base_frame: x y z roll pitch yaw.",
+        "",
+        "Pose of the left or only camera's body axes (x forward, y left, z up) in base_frame: x y z roll pitch yaw; "
+        "empty: from /tf_static, base_frame to the frame_id of the images.",
         unit="m, rad",
+    )
+    extrinsics_timeout_s: float = setting(
+        2.0,
+        "Longest wait for /tf_static after the first image; then the camera is taken to sit in base_frame, looking "
+        "forward.",
+        unit="s",
+        minimum=0.0,
+        maximum=60.0,
+    )
+    rectify: bool = setting(
+        False,
+        "Subscribe to image_raw instead of image_rect, and undistort and rectify with D, K, R and P of camera_info.",
     )
     reliable: bool = setting(False, "Subscribe reliably and keep every message instead of sensor data QoS; for replay.")
     keep_all: bool = setting(False, "Process every frame in order instead of the newest; for replay, never on a robot.")
@@ -177,7 +293,10 @@ class NodeConfig(Settings):
     sync_slop_s: float = setting(
         0.0, "Largest stamp difference of left and right; 0: equal stamps.", unit="s", minimum=0.0, maximum=1.0
     )
-    path_length: int = setting(10000, "Poses kept in the published path.", unit="poses", minimum=1, maximum=10**7)
+    path_length: int = setting(
+        10000, "Poses kept in the published path.", unit="poses", minimum=1, maximum=10**7, live=True
+    )
+    diagnostics: DiagnosticsConfig = field(default_factory=DiagnosticsConfig)
 
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -66,13 +66,17 @@ class Camera:
 
 @dataclass(frozen=True)
 class Rig:
-    """One camera, or a rectified stereo pair: equal rows, the right camera at +baseline along the left one's x axis."""
+    """One camera, perhaps with depth, or a rectified stereo pair: equal rows, the right camera at +baseline along x."""
 
     left: Camera
     right: Camera | None = None
     baseline_m: float | None = None
+    depth: bool = False
+    """Whether every frame has a depth image, registered to the only camera."""
 
     def __post_init__(self) -> None:
+        if self.depth and self.right is not None:
+            raise DataError("a rig has a right camera or a depth image; got both: leave one out")
         if (self.right is None) != (self.baseline_m is None):
             raise DataError("a stereo rig needs both a right camera and a baseline; got only one of them")
         if self.right is None or self.baseline_m is None:
@@ -92,6 +96,11 @@ class Rig:
     def stereo(self) -> bool:
         return self.right is not None
 
+    @property
+    def mode(self) -> str:
+        """All that can be made of it: stereo, rgbd or mono."""
+        return "stereo" if self.stereo else "rgbd" if self.depth else "mono"
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -103,10 +112,14 @@ class Frame:
     rig: Rig
     right_image: NDArray[np.uint8] | None = None
     """Right image: (H, W) uint8 grey, rectified; None for one camera."""
+    depth: NDArray[np.float32] | None = None
+    """(H, W) float32: z in metres at the pixel centres of `image`, NaN where unknown; None where the rig has none."""
 
     def __post_init__(self) -> None:
         if self.rig.stereo != (self.right_image is not None):
             raise DataError("a stereo rig needs a right image, and a single camera must not have one")
+        if self.rig.depth != (self.depth is not None):
+            raise DataError("a rig with depth needs a depth image in every frame, and one without must not have any")
         for name, image in (("left", self.image), ("right", self.right_image)):
             if image is None:
                 continue
@@ -116,6 +129,11 @@ class Frame:
                     f"the {name} image must be grey uint8 of {expected[1]}x{expected[0]} as its calibration says; "
                     f"got {image.dtype} with shape {image.shape}"
                 )
+        if self.depth is not None and (self.depth.dtype != np.float32 or self.depth.shape != self.image.shape):
+            raise DataError(
+                f"depth must be float32 of the image's shape {self.image.shape}; got {self.depth.dtype} with shape "
+                f"{self.depth.shape}"
+            )
 
 
 @dataclass(frozen=True)
@@ -186,6 +204,8 @@ class PoseStatus(Enum):
     """The solver found no pose that enough matches agree with."""
     DEGENERATE = 4
     """The matches do not determine the pose, for example a monocular pair without parallax."""
+    LOST = 5
+    """Tracking was interrupted before this frame, by a gap in the stamps: there is nothing left to relate it to."""
 
 
 @dataclass(frozen=True)
@@ -225,16 +245,25 @@ class OdometryResult:
 
     stamp_ns: int
     state: TrackingState
+    reason: str
+    """One clause for people: why the state is not TRACKING; empty where it is."""
     T_odom_camera: Array
     """(4, 4): the camera in the odometry frame, which is the first camera's optical frame. When lost: the last good one."""
     covariance: Array
     """(6, 6) of T_odom_camera, same order as RelativePose.covariance, in the odometry frame's axes."""
+    located: bool
+    """Whether the camera is at T_odom_camera, within the covariance: not while lost, nor before the first frame that
+    others can be related to, nor when a single camera has turned on the spot."""
+    metric: bool
+    """Whether translations are in metres; else their scale is arbitrary."""
     relative_pose: RelativePose
     reference_stamp_ns: int | None
     """The frame that relative_pose refers to; None for the first."""
     matches: RefinedMatches
     """Reference (0) to current (1); empty when there is no reference."""
+    points: Array
+    """(M, 3) the matched points in the current camera, metres; NaN where there is no depth."""
     counts: dict[str, int]
-    """keypoints, stereo_matches, matches, inliers."""
+    """keypoints, stereo_matches (keypoints with a disparity or depth), matches, inliers."""
     stage_ms: dict[str, float]
     """Milliseconds per stage, in the order they ran, and 'total'."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from subpx_ros.checkpoints import CHECKPOINTS
+from subpx_ros.checkpoints import CHECKPOINTS, Shipped
 from subpx_ros.config import Config
 from subpx_ros.errors import ConfigError
 from subpx_ros.features.table import DETECTORS, detector_entry
@@ -67,7 +67,7 @@ def matcher_checkpoint(detector: str, matcher: str, chosen: str = "") -> str:
 
 
 def keypt2subpx_checkpoint(detector: str, chosen: str = "") -> str:
-    """Name of the published Keypt2Subpx checkpoint for a detector; empty where one of the user's own was chosen.
+    """Name of the known Keypt2Subpx checkpoint for a detector; empty where one of the user's own was chosen.
 
     Raises:
         ConfigError: unknown detector, or no published checkpoint was trained for it.
@@ -83,3 +83,9 @@ def keypt2subpx_checkpoint(detector: str, chosen: str = "") -> str:
         f"{detector}, which goes with the refiners {', '.join(refiners_for(detector))}; there are published ones for "
         f"{fitting}: choose one of these, or give weights of your own by refinement.weights"
     )
+
+
+def shipped_keypt2subpx(detector: str) -> str:
+    """Name of the Keypt2Subpx checkpoint for a detector that this project trained and ships; empty where there is none."""
+    names = detector_entry(detector).keypt2subpx
+    return next((name for name in names if isinstance(CHECKPOINTS[name].source, Shipped)), "")

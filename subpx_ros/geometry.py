@@ -41,6 +41,24 @@ def rotation_from_vector(vector: Array) -> Array:
     return np.eye(3) + sine_over_angle * cross + one_minus_cosine * cross @ cross
 
 
+def logarithm(T_a_b: Array) -> Array:
+    """Logarithm of SE(3): the twist (6,), linear then angular, that moves a into b in one unit of time, in b's axes.
+
+    Barfoot, State Estimation for Robotics, 2nd edition, section 8.1.3; the rotation must be less than half a turn.
+    """
+    rotation = T_a_b[:3, :3]
+    axis = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
+    angle = rotation_angle(rotation)
+    # sin(angle) / angle and its like lose their digits near zero, where two terms of their series do better.
+    small = angle < 1e-4
+    vector = axis * (0.5 + angle**2 / 12.0 if small else 0.5 * angle / np.sin(angle))
+    half = 0.5 * angle
+    quadratic = 1.0 / 12.0 if small else (1.0 - half / np.tan(half)) / angle**2
+    cross = hat(vector)
+    linear = (np.eye(3) - 0.5 * cross + quadratic * cross @ cross) @ T_a_b[:3, 3]
+    return np.concatenate([linear, vector])
+
+
 def rotation_angle(rotation: Array) -> float:
     """Angle in radians of R (3, 3), exact for small angles too."""
     axis = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])

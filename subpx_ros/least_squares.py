@@ -81,13 +81,21 @@ def minimise(
         if prior is not None:
             normal = normal + prior.information
             gradient = gradient + prior.information @ prior.deviation(state)
-        if not np.all(np.isfinite(normal)) or np.linalg.cond(normal) > _LARGEST_CONDITION:
+        if not _determined(normal):
             return None
         step = -np.linalg.solve(normal, gradient)
         state = retract(state, step)
         if np.max(np.abs(step)) < tolerance:
             break
     return state, np.asarray(np.linalg.inv(normal), dtype=np.float64)
+
+
+def _determined(normal: Array) -> bool:
+    """Whether every direction of the parameters is determined, whatever unit and certainty each of them has."""
+    scale = np.sqrt(np.diagonal(normal))
+    if not np.all(np.isfinite(normal)) or np.min(scale) <= 0.0:
+        return False
+    return bool(np.linalg.cond(normal / np.outer(scale, scale)) < _LARGEST_CONDITION)
 
 
 def _robust_variance(squared: Array, dimension: int) -> float:

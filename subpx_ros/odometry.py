@@ -1,20 +1,19 @@
-"""Visual odometry, one camera or a rectified stereo pair: each frame is described once and related to a reference."""
+"""Visual odometry of one camera, with or without depth, or of a rectified stereo pair.
+
+Each frame is described once, related to a reference, judged, and perhaps made the next reference.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from subpx_ros.config import Config
 from subpx_ros.datatypes import (
     Array,
-    Features,
     Frame,
-    Matches,
     OdometryResult,
     PoseStatus,
     RefinedMatches,
@@ -23,40 +22,37 @@ from subpx_ros.datatypes import (
     TrackingState,
 )
 from subpx_ros.errors import DataError
-from subpx_ros.geometry import hat
+from subpx_ros.geometry import hat, invert
+from subpx_ros.judgement import Standstill, judge
 from subpx_ros.pipeline import FrontEnd
-from subpx_ros.pose import estimate_mono, estimate_stereo
-from subpx_ros.rectification import RightCentre
-from subpx_ros.triangulation import StereoPoints
+from subpx_ros.relative_motion import Motion, MotionEstimator, Stopwatch, View
 
 UNKNOWN_VARIANCE = 1e6
 """m^2 and rad^2 on the diagonal of the covariance of a pose that is not known."""
 
+_FIRST_FRAME = "first frame"
+
 
 @dataclass(frozen=True)
-class _View:
-    """What is kept of a frame for as long as others refer to it."""
+class _Reference:
+    """A view, and where the odometry was when it was taken."""
 
-    stamp_ns: int
-    features: Features
-    disparity: Array
-    """(N,) of the left features, pixels; NaN where there is none."""
+    view: View
     T_odom_camera: Array
     covariance: Array
 
 
-@dataclass
-class _Record:
-    """Times and counts of the frame in work."""
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of a frame."""
 
-    stage_ms: dict[str, float] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.stage_ms[name] = self.stage_ms.get(name, 0.0) + 1e3 * (time.perf_counter() - start)
+    reference: _Reference | None
+    motion: Motion
+    state: TrackingState
+    reason: str
+    located: bool
+    """Whether the pose of the frame becomes known."""
+    stands_still: bool = False
 
 
 class VisualOdometry:
@@ -77,22 +73,19 @@ class VisualOdometry:
             front_end: models that are loaded already, for the same configuration.
 
         Raises:
-            DataError: stereo was asked for and the rig has one camera.
+            DataError: the rig lacks the second camera or the depth that the mode asks for.
             SubpxError: a model, its weights or the device cannot be had.
         """
-        if config.mode == "stereo" and not rig.stereo:
-            raise DataError(
-                "mode 'stereo' needs a rig of two cameras; got one: choose mode 'mono' or give the right one"
-            )
-        self._config = config
+        self._config = config.odometry
         self._rig = rig
-        self._stereo = rig.stereo and config.mode != "mono"
         self._front_end = front_end or FrontEnd(config, report)
+        self._estimator = MotionEstimator(config, rig, self._front_end)
         self.reset()
 
     @property
     def mode(self) -> str:
-        return "stereo" if self._stereo else "mono"
+        """mono, stereo or rgbd."""
+        return self._estimator.mode
 
     @property
     def detector(self) -> str:
@@ -112,11 +105,19 @@ class VisualOdometry:
 
     def reset(self) -> None:
         """Forget all frames; the next one becomes the origin."""
-        self._reference: _View | None = None
+        self._references: list[_Reference] = []
+        """The one that frames are related to; after a loss then the newest frame that could not be related."""
+        self._last_stamp_ns: int | None = None
+        self._interruption = ""
+        self._standstill = Standstill()
         self._T_odom_camera = np.eye(4)
         self._covariance = np.zeros((6, 6))
-        estimated = self._config.odometry.estimate_right_centre
-        self._right_centre = RightCentre.unknown() if estimated else RightCentre()
+        self._estimator.reset()
+
+    def reconfigure(self, config: Config) -> None:
+        """Other settings from the next frame on; preset, mode, device and the names of models must stay as they are."""
+        self._config = config.odometry
+        self._estimator.reconfigure(config)
 
     def process(self, frame: Frame) -> OdometryResult:
         """The pose of the next frame.
@@ -126,129 +127,104 @@ class VisualOdometry:
         """
         if frame.rig != self._rig:
             raise DataError(f"a frame of the rig {self._rig} was required; got one of {frame.rig}: make a new odometry")
-        record = _Record()
-        with record.stage("total"):
-            features, disparity = self._describe(frame, record)
-            reference = self._reference
-            if reference is None:
-                matches, relative = _no_matches(), self._beginning(features, disparity)
-            else:
-                matches, relative = self._relate(reference, features, disparity, record)
-                self._advance(reference, relative)
-            state = self._judge(matches, relative)
-            if state is TrackingState.LOST:
-                # Whatever is related to this frame later inherits that nobody knows where it was.
-                self._covariance = UNKNOWN_VARIANCE * np.eye(6)
-            view = _View(frame.stamp_ns, features, disparity, self._T_odom_camera, self._covariance)
-            if self._becomes_reference(view, state, matches, relative):
-                self._reference = view
-        record.counts["keypoints"] = len(features)
-        record.counts["stereo_matches"] = int(np.count_nonzero(np.isfinite(disparity)))
-        record.counts["matches"] = len(matches)
-        record.counts["inliers"] = int(np.count_nonzero(relative.inliers))
+        watch = Stopwatch()
+        with watch.stage("total"):
+            view = self._estimator.describe(frame, watch)
+            self._forget_beyond_gap(frame.stamp_ns)
+            outcome = self._track(view, watch)
+            self._advance(outcome)
+            self._keep(view, outcome)
+        matches, relative = outcome.motion.matches, outcome.motion.pose
         return OdometryResult(
             stamp_ns=frame.stamp_ns,
-            state=state,
+            state=outcome.state,
+            reason=outcome.reason,
             T_odom_camera=self._T_odom_camera,
             covariance=self._covariance,
+            located=outcome.located,
+            metric=self._estimator.metric,
             relative_pose=relative,
-            reference_stamp_ns=reference.stamp_ns if reference else None,
+            reference_stamp_ns=outcome.reference.view.stamp_ns if outcome.reference else None,
             matches=matches,
-            counts=record.counts,
-            stage_ms=_total_last(record.stage_ms),
+            points=outcome.motion.points,
+            counts={
+                "keypoints": len(view.features),
+                "stereo_matches": view.with_depth,
+                "matches": len(matches),
+                "inliers": int(np.count_nonzero(relative.inliers)),
+            },
+            stage_ms=_total_last(watch.stage_ms),
         )
 
-    def _describe(self, frame: Frame, record: _Record) -> tuple[Features, Array]:
-        """Features of the left image, and the disparity of each (NaN where the right image has no match)."""
-        if not self._stereo:
-            with record.stage("features"):
-                (features,) = self._front_end.detect([frame.image])
-            return features, np.full(len(features), np.nan)
-        assert frame.right_image is not None and self._rig.right is not None
-        with record.stage("features"):
-            left, right = self._front_end.detect([frame.image, frame.right_image])
-        with record.stage("stereo"):
-            found = self._front_end.match_along_rows(left, right, self._rig.left.cx - self._rig.right.cx)
-        with record.stage("refinement"):
-            refined = self._front_end.refine(left, right, found)
-        return left, self._disparity(len(left), found, refined)
+    def _forget_beyond_gap(self, stamp_ns: int) -> None:
+        """After a gap in the stamps nothing is related to what was before."""
+        before, self._last_stamp_ns = self._last_stamp_ns, stamp_ns
+        gap_s = 0.0 if before is None else (stamp_ns - before) * 1e-9
+        if gap_s > self._config.max_gap_s and self._references:
+            self._references = []
+            self._interruption = f"gap of {gap_s:.3g} s between frames, {self._config.max_gap_s:g} s are bridged"
 
-    def _disparity(self, count: int, found: Matches, refined: RefinedMatches) -> Array:
-        disparity = np.full(count, np.nan)
-        difference = refined.refined0 - refined.refined1
-        plausible = np.abs(difference[:, 1]) <= self._config.matching.max_row_difference_px
-        indices = found.indices0.cpu().numpy()
-        disparity[indices[plausible]] = difference[plausible, 0]
-        return disparity
+    def _track(self, view: View, watch: Stopwatch) -> _Outcome:
+        """The view related to the first reference that it can be related to."""
+        if not self._references:
+            return self._begin(view)
+        for reference in self._references:
+            motion = self._estimator.relate(reference.view, view, watch)
+            still = motion.median_px() < self._config.keyframe_min_motion_px if len(motion.matches) else False
+            state, reason = judge(
+                motion.pose, motion.usable, stands_still=still, metric=self._estimator.metric, config=self._config
+            )
+            # One camera that turned on the spot is not lost, but where it looks is not known.
+            located = motion.pose.ok or state is TrackingState.TRACKING
+            outcome = _Outcome(reference, motion, state, reason, located, still)
+            if state is not TrackingState.LOST:
+                break
+        return outcome
 
-    def _relate(
-        self, reference: _View, features: Features, disparity: Array, record: _Record
-    ) -> tuple[RefinedMatches, RelativePose]:
-        """Matches of the reference to the current view, and the pose they give."""
-        with record.stage("matching"):
-            found = self._front_end.match(reference.features, features)
-        with record.stage("refinement"):
-            matches = self._front_end.refine(reference.features, features, found)
-        with record.stage("pose"):
-            if self._stereo:
-                before = StereoPoints(matches.refined0, reference.disparity[found.indices0.cpu().numpy()])
-                now = StereoPoints(matches.refined1, disparity[found.indices1.cpu().numpy()])
-                relative, found_centre = estimate_stereo(before, now, self._rig, self._config.pose, self._right_centre)
-                self._right_centre = self._right_centre.updated(found_centre)
-            else:
-                camera = self._rig.left
-                relative = estimate_mono(matches.refined0, matches.refined1, camera, camera, self._config.pose)
-        return matches, relative
+    def _begin(self, view: View) -> _Outcome:
+        """No pose yet, and why: this is the first frame, or it is too empty to be one, or tracking was interrupted."""
+        empty, interrupted = self._estimator.too_empty(view), self._interruption
+        reason = ": ".join(filter(None, [interrupted, empty])) or _FIRST_FRAME
+        pose = RelativePose(PoseStatus.LOST if interrupted else PoseStatus.NO_REFERENCE, reason)
+        state = TrackingState.LOST if interrupted else TrackingState.INITIALISING
+        return _Outcome(None, Motion(_no_matches(), pose, np.zeros((0, 3)), 0), state, reason, reason == _FIRST_FRAME)
 
-    def _beginning(self, features: Features, disparity: Array) -> RelativePose:
-        """No pose yet, and why: this is the first frame, or it is too empty to be one."""
-        usable, needed = self._usable(features, disparity), self._config.pose.min_matches
-        what = "left-right matches" if self._stereo else "keypoints"
-        reason = "first frame" if usable >= needed else f"{usable} {what}, {needed} needed to begin"
-        return RelativePose(PoseStatus.NO_REFERENCE, reason)
-
-    def _judge(self, matches: RefinedMatches, relative: RelativePose) -> TrackingState:
-        if relative.status is PoseStatus.NO_REFERENCE:
-            return TrackingState.INITIALISING
-        if relative.ok:
-            return TrackingState.TRACKING
-        if relative.status is PoseStatus.DEGENERATE and not self._stereo:
-            # One camera that stands still is where it was; one that turns on the spot is not, but will be found again
-            # once it has moved away from the reference.
-            return TrackingState.TRACKING if self._stands_still(matches, relative) else TrackingState.DEGRADED
-        return TrackingState.LOST
-
-    def _advance(self, reference: _View, relative: RelativePose) -> None:
-        """Compose the odometry where a pose was found; stay put where it was not."""
-        if relative.T_reference_current is None or relative.covariance is None:
+    def _advance(self, outcome: _Outcome) -> None:
+        """Compose the odometry where a pose was found; stay put where it was not, or where the camera stands still."""
+        if outcome.state is TrackingState.INITIALISING or not outcome.located:
+            # Whatever is related to a frame that is not located inherits that nobody knows where it was.
+            self._covariance = np.zeros((6, 6)) if outcome.located else UNKNOWN_VARIANCE * np.eye(6)
+        reference, pose = outcome.reference, outcome.motion.pose
+        if reference is None or not outcome.located:
             return
-        self._T_odom_camera = reference.T_odom_camera @ relative.T_reference_current
-        self._covariance = _compose_covariance(reference, relative.T_reference_current, relative.covariance)
+        if outcome.stands_still and not self._estimator.metric:
+            # The translation of one camera has unit length, however little it moved.
+            self._T_odom_camera, self._covariance = reference.T_odom_camera, reference.covariance
+            return
+        assert pose.T_reference_current is not None and pose.covariance is not None
+        T_found, covariance = pose.T_reference_current, pose.covariance
+        if outcome.stands_still:
+            T_shown = invert(reference.T_odom_camera) @ self._T_odom_camera
+            T_found, covariance = self._standstill.shown(T_shown, T_found, covariance, self._config.standstill_sigmas)
+        else:
+            self._standstill.leave()
+        self._T_odom_camera = reference.T_odom_camera @ T_found
+        self._covariance = _compose_covariance(reference, T_found, covariance)
 
-    def _becomes_reference(
-        self, view: _View, state: TrackingState, matches: RefinedMatches, relative: RelativePose
-    ) -> bool:
-        """Whether the next frames are related to this one.
+    def _keep(self, view: View, outcome: _Outcome) -> None:
+        """Decide what the next frames are related to.
 
-        A frame that hardly moved does not replace its reference, so that standing still does not drift. One that
-        could not be related does, unless there is too little in it to relate others to, as in a black image.
+        A frame that hardly moved does not replace its reference, so that standing still does not drift. One that could
+        not be related stands beside the reference, which a single bad image must not cost, unless there is too little in it.
         """
-        if relative.ok:
-            return not self._stands_still(matches, relative)
-        if state in (TrackingState.TRACKING, TrackingState.DEGRADED):
-            return False
-        return self._usable(view.features, view.disparity) >= self._config.pose.min_matches
-
-    def _usable(self, features: Features, disparity: Array) -> int:
-        """How many features another frame can be related to."""
-        return int(np.count_nonzero(np.isfinite(disparity))) if self._stereo else len(features)
-
-    def _stands_still(self, matches: RefinedMatches, relative: RelativePose) -> bool:
-        """Whether the matches, those that agree on a pose where there is one, hardly move in the image."""
-        motion = np.linalg.norm(matches.refined1 - matches.refined0, axis=1)
-        if relative.ok:
-            motion = motion[relative.inliers]
-        return float(np.median(motion)) < self._config.odometry.keyframe_min_motion_px
+        new = _Reference(view, self._T_odom_camera, self._covariance)
+        if outcome.state in (TrackingState.LOST, TrackingState.INITIALISING):
+            if not self._estimator.too_empty(view):
+                self._references = [*self._references[:1], new]
+                self._interruption = ""
+        elif outcome.reference is not None:
+            moved = outcome.motion.pose.ok and not outcome.stands_still
+            self._references = [new if moved else outcome.reference]
 
 
 def _no_matches() -> RefinedMatches:
@@ -256,7 +232,7 @@ def _no_matches() -> RefinedMatches:
     return RefinedMatches(empty, empty, empty, empty, np.zeros(0, dtype=np.float32))
 
 
-def _compose_covariance(reference: _View, T_reference_current: Array, covariance: Array) -> Array:
+def _compose_covariance(reference: _Reference, T_reference_current: Array, covariance: Array) -> Array:
     """Covariance of T_odom_reference @ T_reference_current, both independent, in the odometry axes (first order)."""
     rotation = reference.T_odom_camera[:3, :3]
     lever = np.eye(6)

@@ -44,9 +44,9 @@ def run_sequence(
         stamps_ns=[result.stamp_ns for result in results],
         poses=np.stack([result.T_odom_camera for result in results]),
         states=[result.state for result in results],
-        reasons=[result.relative_pose.reason for result in results],
+        reasons=[result.reason for result in results],
         stage_ms=[result.stage_ms for result in results],
         seconds=seconds,
-        metric=odometry.mode == "stereo",
+        metric=odometry.mode != "mono",
         truth=sequence.truth,
     )

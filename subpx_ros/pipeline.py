@@ -37,6 +37,12 @@ class FrontEnd:
         self.stereo_matcher = StereoRowMatcher(config.matching)
         self.refiner = create_refiner(config.refiner, config.refinement, self.detector, self.device, report)
 
+    def reconfigure(self, config: Config) -> None:
+        """Other limits of detector and matchers, from the next frame on; the models stay as they are."""
+        self.detector.reconfigure(config.features)
+        self.matcher.reconfigure(config.matching)
+        self.stereo_matcher = StereoRowMatcher(config.matching)
+
     def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Features]:
         return self.detector.detect(images)
 

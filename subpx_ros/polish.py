@@ -10,6 +10,7 @@ from subpx_ros.datatypes import Array, Rig
 from subpx_ros.geometry import (
     essential_matrix,
     hat,
+    homogeneous,
     invert,
     rotation_from_vector,
     sampson_distance,
@@ -21,13 +22,16 @@ from subpx_ros.rectification import RightCentre
 from subpx_ros.triangulation import MINIMUM_DEPTH_M, StereoPoints, triangulate
 
 
-def polish_mono(T_0_1: Array, rays0: Array, rays1: Array) -> tuple[Array, Array] | None:
+def polish_mono(
+    T_0_1: Array, rays0: Array, rays1: Array, covariances: tuple[Array, Array] | None = None
+) -> tuple[Array, Array] | None:
     """Least Sampson distance over rotation and direction of translation.
 
     Args:
         T_0_1: initial pose of camera 1 in camera 0.
         rays0: inliers (M, 2) in normalised coordinates of camera 0.
         rays1: the same of camera 1.
+        covariances: (M, 2, 2) of rays0 and of rays1, up to one common factor; None: all alike.
 
     Returns:
         The pose, translation of unit length, and its covariance (6, 6) as RelativePose defines it; None where the
@@ -46,9 +50,10 @@ def polish_mono(T_0_1: Array, rays0: Array, rays1: Array) -> tuple[Array, Array]
         steps = width * np.eye(5)
         columns = [residuals(retract(state, step)) - residuals(retract(state, -step)) for step in steps]
         jacobian = np.stack(columns, axis=1)[:, None] / (2.0 * width)
-        information = np.full((len(rays0), 1, 1), 1e6)
-        return Linearised(residuals(state)[:, None], jacobian, information)
+        variance = _sampson_variance(essential_matrix(state), (rays0, rays1), covariances) if covariances else likely
+        return Linearised(residuals(state)[:, None], jacobian, 1.0 / variance[:, None, None])
 
+    likely = np.full(len(rays0), 1e-6)
     T_0_1 = se3(T_0_1[:3, :3], T_0_1[:3, 3] / np.linalg.norm(T_0_1[:3, 3]))
     solved = minimise(linearise, retract, T_0_1)
     if solved is None:
@@ -58,6 +63,13 @@ def polish_mono(T_0_1: Array, rays0: Array, rays1: Array) -> tuple[Array, Array]
     spread = np.zeros((6, 5))
     spread[:3, :2], spread[3:, 2:] = basis, np.eye(3)
     return T_0_1, spread @ covariance @ spread.T
+
+
+def _sampson_variance(E: Array, rays: tuple[Array, Array], covariances: tuple[Array, Array]) -> Array:
+    """Variance (M,) of the Sampson distance of rays (M, 2) of either view with covariances (M, 2, 2), first order."""
+    lines = (homogeneous(rays[1]) @ E)[:, :2], (homogeneous(rays[0]) @ E.T)[:, :2]
+    spread = sum(np.einsum("mi,mij,mj->m", *parts) for parts in zip(lines, covariances, lines, strict=True))
+    return np.asarray(spread / (lines[0] ** 2 + lines[1] ** 2).sum(axis=1))
 
 
 def _tangent_basis(direction: Array) -> Array:
@@ -100,15 +112,18 @@ def polish_stereo(
     Returns:
         None where the points do not determine the motion.
 
-    All pixel coordinates carry equal independent noise. That of the reference pixels reaches the residual through
-    the point's depth, so the information of a residual is the inverse of I + J J', with J its derivative by the
-    reference pixels: far points, whose depth is vague along the motion, lose weight just where they should.
+    The noise of the reference pixels, of covariance R, reaches the residual through the point's depth, so the
+    information of a residual is the inverse of C + J R J', with C the covariance of the current pixels and J its
+    derivative by the reference ones: far points, whose depth is vague along the motion, lose weight just where they
+    should. Points without covariances carry equal independent noise.
     """
     stereo = np.isfinite(current.disparity)
     observed = np.column_stack([current.left, current.left[:, 0] - current.disparity])
     # An unseen right coordinate gets no information, and a value that keeps the arithmetic finite.
     seen = np.ones((len(stereo), 3))
     seen[~stereo, 2] = 0.0
+    alike = np.broadcast_to(np.eye(3), (len(stereo), 3, 3))
+    noise0, noise1 = (alike if each.covariance is None else each.covariance for each in (reference, current))
 
     def linearise(state: _StereoState) -> Linearised:
         shifted = RightCentre(state.right_shift).applied_to(rig)
@@ -120,7 +135,7 @@ def polish_stereo(
         by_point = by_point @ T_1_0[:3, :3]
         by_pixels, by_disparity = _points_by_pixels(points, shifted)
         by_reference = by_point @ by_pixels
-        covariance = np.eye(3) + by_reference @ by_reference.transpose(0, 2, 1)
+        covariance = noise1 + by_reference @ noise0 @ by_reference.transpose(0, 2, 1)
         information = np.zeros_like(covariance)
         information[stereo] = np.linalg.inv(covariance[stereo])
         information[~stereo, :2, :2] = np.linalg.inv(covariance[~stereo, :2, :2])

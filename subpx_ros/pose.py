@@ -6,6 +6,7 @@ A pose that cannot be found is a `RelativePose` whose status says why, never an 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,9 @@ from subpx_ros.polish import polish_mono, polish_stereo
 from subpx_ros.rectification import RightCentre
 from subpx_ros.triangulation import MINIMUM_DEPTH_M, StereoPoints, triangulate
 
+_FLOOR_PX2 = 0.1**2
+"""Added to the predicted variance of every pixel coordinate, so that no match weighs more than images can be trusted."""
+
 
 class _NotFound(Exception):
     """Inside this file: why there is no pose."""
@@ -39,10 +43,26 @@ class _NotFound(Exception):
         return RelativePose(self.status, str(self), inliers=np.zeros(matches, dtype=bool))
 
 
-def estimate_mono(points0: Array, points1: Array, camera0: Camera, camera1: Camera, config: PoseConfig) -> RelativePose:
-    """Pose of view 1 in view 0 from matched pixels, each (M, 2); its translation has unit length."""
+def estimate_mono(
+    points0: Array,
+    points1: Array,
+    camera0: Camera,
+    camera1: Camera,
+    config: PoseConfig,
+    covariance1: Array | None = None,
+) -> RelativePose:
+    """Pose of view 1 in view 0; its translation has unit length.
+
+    Args:
+        points0: (M, 2) matched pixels of view 0.
+        points1: the same of view 1.
+        camera0: of points0.
+        camera1: of points1.
+        config: thresholds.
+        covariance1: (M, 2, 2) px^2 of points1 as the places that points0 show; None: all alike.
+    """
     try:
-        return _solve_mono(points0, points1, camera0, camera1, config)
+        return _solve_mono(points0, points1, camera0, camera1, config, covariance1)
     except _NotFound as failure:
         return failure.as_pose(len(points0))
 
@@ -77,7 +97,8 @@ def estimate_stereo(
     """Pose of the current rig in the reference one, in metres, and what the pair says of the right principal point.
 
     Args:
-        reference: M matched points in the reference pair; those without disparity take no part.
+        reference: M matched points in the reference pair; those without disparity take no part. The polish weighs with
+            the covariances of both where they have them.
         current: the same in the current pair; where there is a disparity it takes part in the polish.
         rig: the cameras as calibrated.
         config: thresholds.
@@ -89,7 +110,9 @@ def estimate_stereo(
         return failure.as_pose(len(reference.left)), right_centre
 
 
-def _solve_mono(points0: Array, points1: Array, camera0: Camera, camera1: Camera, config: PoseConfig) -> RelativePose:
+def _solve_mono(
+    points0: Array, points1: Array, camera0: Camera, camera1: Camera, config: PoseConfig, covariance1: Array | None
+) -> RelativePose:
     _require_matches(len(points0), config)
     rays0, rays1 = camera0.normalise(points0), camera1.normalise(points1)
     pixels_per_unit = (camera0.fx + camera0.fy + camera1.fx + camera1.fy) / 4.0
@@ -101,7 +124,10 @@ def _solve_mono(points0: Array, points1: Array, camera0: Camera, camera1: Camera
     found, inliers = _ransac_relative(points0, points1, camera0, camera1, config)
     _require_inliers(inliers, config)
     _require_spread(points0[inliers], config)
-    polished = polish_mono(_initial_pose(found), rays0[inliers], rays1[inliers])
+    covariances = None
+    if covariance1 is not None and config.use_match_covariance:
+        covariances = _ray_covariances(covariance1[inliers], camera0, camera1)
+    polished = polish_mono(_initial_pose(found), rays0[inliers], rays1[inliers], covariances)
     if polished is None:
         raise _NotFound(PoseStatus.DEGENERATE, "the inliers do not determine rotation and direction")
 
@@ -125,7 +151,8 @@ def _solve_stereo(
     inliers[usable] = info["inliers"]
     _require_inliers(inliers, config)
     _require_spread(reference.left[inliers], config)
-    polished = polish_stereo(_initial_pose(found), reference[inliers], current[inliers], rig, right_centre)
+    before, now = (_weighable(each[inliers], config) for each in (reference, current))
+    polished = polish_stereo(_initial_pose(found), before, now, rig, right_centre)
     if polished is None:
         raise _NotFound(PoseStatus.DEGENERATE, "the inliers do not determine the motion")
 
@@ -143,6 +170,20 @@ def _ransac_relative(
     options = ransac_options(config) | {"max_epipolar_error": config.epipolar_threshold_px}
     found, info = poselib.estimate_relative_pose(points0, points1, _poselib(camera0), _poselib(camera1), options)
     return found, np.array(info["inliers"], dtype=bool)
+
+
+def _ray_covariances(covariance1: Array, camera0: Camera, camera1: Camera) -> tuple[Array, Array]:
+    """Covariances (M, 2, 2) in normalised coordinates of either view from (M, 2, 2) px^2 of the second points."""
+    floor = np.broadcast_to(_FLOOR_PX2 * np.eye(2), covariance1.shape)
+    scales = (np.array([camera.fx, camera.fy]) for camera in (camera0, camera1))
+    first, second = (each / np.outer(scale, scale) for each, scale in zip((floor, floor + covariance1), scales))
+    return first, second
+
+
+def _weighable(points: StereoPoints, config: PoseConfig) -> StereoPoints:
+    """The points with their covariances over the floor, or with none."""
+    covariance = points.covariance if config.use_match_covariance else None
+    return replace(points, covariance=None if covariance is None else covariance + _FLOOR_PX2 * np.eye(3))
 
 
 def _motion_beyond_rotation(rays0: Array, rays1: Array) -> float:

@@ -27,9 +27,10 @@ def setting(
     minimum: float | None = None,
     maximum: float | None = None,
     choices: tuple[str, ...] | None = None,
+    live: bool = False,
 ) -> Any:
-    """A dataclass field with its documentation, unit and inclusive range."""
-    metadata = {"doc": doc, "unit": unit, "minimum": minimum, "maximum": maximum, "choices": choices}
+    """A dataclass field with its documentation, unit and inclusive range; `live`: it can change while the node runs."""
+    metadata = {"doc": doc, "unit": unit, "minimum": minimum, "maximum": maximum, "choices": choices, "live": live}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -148,12 +149,16 @@ def walk(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any, datac
 
 
 def nest(dotted: Mapping[str, Any]) -> dict[str, Any]:
-    """{'pose.seed': 1} to {'pose': {'seed': 1}}."""
+    """{'pose.seed': 1} to {'pose': {'seed': 1}}. Raises ConfigError when a name is a setting and a folder of settings."""
     nested: dict[str, Any] = {}
     for name, value in dotted.items():
         *folders, leaf = name.split(".")
         level = nested
         for folder in folders:
             level = level.setdefault(folder, {})
+            if not isinstance(level, dict):
+                raise ConfigError(
+                    f"setting '{name[:_LONGEST_SHOWN]}' lies below '{folder[:_LONGEST_SHOWN]}', which has a value"
+                )
         level[leaf] = value
     return nested

@@ -22,16 +22,64 @@ class StereoPoints:
     """(M, 2) pixels in the left image."""
     disparity: Array
     """(M,) x in the left image minus x in the right one, pixels; NaN where the right image has no match."""
+    covariance: Array | None = None
+    """(M, 3, 3) px^2 of left x, left y and right x; None: independent noise of one size, which is not known."""
 
     def __post_init__(self) -> None:
         if self.left.shape != (len(self.disparity), 2):
             raise DataError(
                 f"stereo points need pixels (M, 2) and disparities (M,); got {self.left.shape}, {self.disparity.shape}"
             )
+        if self.covariance is not None and self.covariance.shape != (len(self.disparity), 3, 3):
+            raise DataError(
+                f"stereo points need covariances ({len(self.disparity)}, 3, 3); got {self.covariance.shape}"
+            )
 
     def __getitem__(self, kept: NDArray[np.generic]) -> StereoPoints:
         """The points that a mask or an array of indices selects."""
-        return StereoPoints(self.left[kept], self.disparity[kept])
+        covariance = None if self.covariance is None else self.covariance[kept]
+        return StereoPoints(self.left[kept], self.disparity[kept], covariance)
+
+
+@dataclass(frozen=True)
+class Disparities:
+    """Disparities of the N features of a left image; NaN where the right image has no match."""
+
+    px: Array
+    """(N,)"""
+    variance: Array | None = None
+    """(N,) px^2; None where it is not known."""
+
+    @property
+    def found(self) -> int:
+        """How many features have one."""
+        return int(np.count_nonzero(np.isfinite(self.px)))
+
+    def points(self, indices: NDArray[np.intp], left: Array, covariance: Array | None) -> StereoPoints:
+        """Matched features as stereo points.
+
+        Args:
+            indices: (M,) of the features.
+            left: (M, 2) their pixels, which refinement may have moved.
+            covariance: (M, 2, 2) px^2 of these pixels, where it is known.
+        """
+        if self.variance is None or covariance is None:
+            return StereoPoints(left, self.px[indices])
+        return StereoPoints(left, self.px[indices], stereo_covariance(covariance, self.variance[indices]))
+
+
+def stereo_covariance(left: Array, disparity: Array) -> Array:
+    """(M, 3, 3) px^2 of left x, left y and right x, the right point having been found from the left one.
+
+    Args:
+        left: (M, 2, 2) px^2 of the left points.
+        disparity: (M,) px^2 of the disparities, independent of them; NaN where there is none.
+    """
+    covariance = np.empty((len(left), 3, 3))
+    covariance[:, :2, :2] = left
+    covariance[:, 2, :2] = covariance[:, :2, 2] = left[:, 0]
+    covariance[:, 2, 2] = left[:, 0, 0] + disparity
+    return covariance
 
 
 def triangulate(points: StereoPoints, rig: Rig) -> Array:

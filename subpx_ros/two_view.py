@@ -63,7 +63,8 @@ def match_images(
     """Match and refine two grey images (H, W) uint8, of sizes that may differ, and find their relative pose."""
     features0, features1 = (front_end.detect([image])[0] for image in images)
     matches = front_end.refine(features0, features1, front_end.match(features0, features1))
-    return TwoView(matches, estimate_mono(matches.refined0, matches.refined1, *cameras, config))
+    pose = estimate_mono(matches.refined0, matches.refined1, *cameras, config, matches.covariance1)
+    return TwoView(matches, pose)
 
 
 def parse_cameras(text: str | None, images: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> tuple[Camera, Camera]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fuzzing import fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +32,8 @@ class Info:
     p: Any
     k: Any = field(default_factory=lambda: K)
     d: Any = field(default_factory=lambda: np.zeros(5))
+    r: Any = field(default_factory=lambda: np.eye(3).ravel())
+    distortion_model: str = "plumb_bob"
     width: int = 32
     height: int = 24
     binning_x: int = 0
@@ -90,6 +93,7 @@ def test_a_full_region_of_interest_is_no_crop() -> None:
     assert rig_from_camera_infos(replace(Info(P_LEFT), roi=Region(32, 24), binning_x=1)).left.width == 32
 
 
+@fuzz()
 @given(st.lists(st.floats() | st.sampled_from(K + P_LEFT), max_size=13), st.integers(-1, 10**6), st.integers(-1, 10**6))
 def test_any_numbers_are_a_camera_or_refused(numbers: list[float], width: int, height: int) -> None:
     try:

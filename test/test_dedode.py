@@ -55,6 +55,13 @@ def test_an_empty_image_has_no_keypoints(folder: Path) -> None:
     assert len(found) == 0 and found.descriptors.shape == (0, 256)
 
 
+def test_a_new_budget_holds_for_the_next_image(folder: Path) -> None:
+    changed = detector(folder)
+    changed.reconfigure(FeatureConfig("dedode-b", str(folder), 16, detection_threshold=0.0))
+    (found,) = changed.detect([np.ascontiguousarray(IMAGE[:40, :60])])
+    assert len(found) == 16
+
+
 def test_a_file_that_is_missing_from_the_folder_is_named(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "dedode_detector_L_v2.pth").symlink_to(folder / "dedode_detector_L_v2.pth")
     with pytest.raises(WeightsError, match=r"no weights at .*dedode_descriptor_B\.pth"):

@@ -74,6 +74,18 @@ def test_features_are_what_their_record_says(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", THRESHOLDS)
+def test_a_reconfigured_detector_is_as_one_made_so(name: str) -> None:
+    image = photograph()[:301, :435]
+    made = detector(name, 200)
+    changed = create_detector(FeatureConfig(detector=name, max_keypoints=1024, detection_threshold=0.5), CPU)
+    changed.reconfigure(FeatureConfig(detector=name, max_keypoints=200, detection_threshold=THRESHOLDS[name]))
+    (expected,), (found,) = made.detect([image]), changed.detect([image])
+    assert len(expected) > 50
+    torch.testing.assert_close(found.keypoints, expected.keypoints, atol=0, rtol=0)
+    torch.testing.assert_close(found.descriptors, expected.descriptors, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("name", THRESHOLDS)
 @pytest.mark.parametrize("grey", [0, 255])
 def test_an_empty_image_has_no_keypoints(name: str, grey: int) -> None:
     (features,) = detector(name).detect([np.full((120, 200), grey, np.uint8)])

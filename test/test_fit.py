@@ -8,7 +8,7 @@ from subpx_ros.checkpoints import CHECKPOINTS
 from subpx_ros.config import PRESETS, load_config
 from subpx_ros.errors import ConfigError
 from subpx_ros.features import DETECTORS
-from subpx_ros.fit import check_fit, combinations, keypt2subpx_checkpoint, matcher_checkpoint
+from subpx_ros.fit import check_fit, combinations, keypt2subpx_checkpoint, matcher_checkpoint, shipped_keypt2subpx
 from subpx_ros.pipeline import FrontEnd
 
 
@@ -82,6 +82,13 @@ def test_known_names_of_other_detectors_are_refused() -> None:
 def test_weights_of_your_own_may_go_with_any_detector() -> None:
     check_fit(load_config(config("sift", "lightglue", "keypt2subpx", matching="own.pth", refinement="own.pth")))
     assert matcher_checkpoint("sift", "lightglue", "own.pth") == keypt2subpx_checkpoint("sift", "own.pth") == ""
+
+
+def test_shipped_refiners_fit_by_name_and_are_not_taken_unasked() -> None:
+    assert keypt2subpx_checkpoint("xfeat") == "keypt2subpx-xfeat"
+    for detector, name in (("xfeat", "keypt2subpx-xfeat-shipped"), ("aliked-n16", "keypt2subpx-aliked-shipped")):
+        assert shipped_keypt2subpx(detector) == keypt2subpx_checkpoint(detector, name) == name
+    assert shipped_keypt2subpx("superpoint") == shipped_keypt2subpx("sift") == ""
 
 
 def test_superpoint_has_two_published_refiners() -> None:

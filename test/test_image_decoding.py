@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from fuzzing import fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -57,6 +58,18 @@ def test_colour_is_weighted_as_bt601(encoding: str, pixels: Image) -> None:
     np.testing.assert_allclose(image, LUMA, atol=1.0)
 
 
+@pytest.mark.parametrize("big_endian", [False, True])
+@pytest.mark.parametrize("encoding", ["rgb16", "bgra16", "bayer_grbg16"])
+def test_16_bit_colour_is_the_8_bit_one_with_finer_steps(encoding: str, big_endian: bool) -> None:
+    narrow = encoding.replace("16", "8")
+    channels = ENCODINGS[narrow].channels
+    pixels = np.random.default_rng(4).integers(0, 256, (HEIGHT, WIDTH * channels), dtype=np.uint8)
+    wide = (pixels.astype(np.uint16) * 257).astype(">u2" if big_endian else "<u2")
+    expected = decode_image(HEIGHT, WIDTH, narrow, 0, WIDTH * channels, pixels.tobytes())
+    image = decode_image(HEIGHT, WIDTH, encoding, big_endian, 2 * WIDTH * channels, wide.tobytes())
+    np.testing.assert_array_equal(image, expected)
+
+
 @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
 def test_bayer_patterns_start_at_the_corner(pattern: str) -> None:
     colour = {"r": 200, "g": 100, "b": 30}
@@ -75,6 +88,7 @@ def test_bayer_patterns_start_at_the_corner(pattern: str) -> None:
         ("yuyv", np.stack([GREY, CHROMA], axis=2)),
         ("nv12", np.concatenate([GREY, CHROMA[: HEIGHT // 2]])),
         ("nv21", np.concatenate([GREY, CHROMA[: HEIGHT // 2]])),
+        ("nv24", np.concatenate([GREY, CHROMA, CHROMA])),
     ],
 )
 def test_yuv_gives_its_luminance(encoding: str, pixels: Image) -> None:
@@ -95,7 +109,7 @@ def test_padded_rows_change_nothing(encoding: str) -> None:
 @pytest.mark.parametrize(
     ("height", "width", "encoding", "step", "size", "message"),
     [
-        (6, 8, "rgb16", 48, 288, "image encoding must be one of mono8, .*; got 'rgb16'"),
+        (6, 8, "rgb32", 48, 288, "image encoding must be one of mono8, .*; got 'rgb32'"),
         (0, 8, "mono8", 8, 0, "got 8x0"),
         (6, 0, "mono8", 0, 0, "got 0x6"),
         (-6, 8, "mono8", 8, 48, "got 8x-6"),
@@ -116,6 +130,7 @@ def test_images_that_do_not_fit_their_description(
         decode_image(height, width, encoding, 0, step, bytes(size))
 
 
+@fuzz()
 @given(
     st.integers(-2, 40),
     st.integers(-2, 40),
@@ -167,6 +182,7 @@ def test_damaged_png_is_refused_or_the_same(draw: st.DataObject) -> None:
         pass
 
 
+@fuzz()
 @given(st.binary(max_size=200), st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"II*\x00"]))
 def test_any_bytes_are_decoded_or_refused(data: bytes, magic: bytes) -> None:
     try:
@@ -184,6 +200,32 @@ def test_png_that_claims_a_huge_size_is_refused_before_it_is_decoded(tmp_path: P
         png_size(path)
     with pytest.raises(DataError):
         read_grey(path)
+
+
+@pytest.mark.parametrize("ending", [".bmp", ".pgm", ".tiff", ".webp"])
+def test_other_formats_are_read_after_their_size_was_checked(ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = cv2.imencode(ending, GREY, [cv2.IMWRITE_WEBP_QUALITY, 101])[1].tobytes()
+    assert np.abs(decode_grey(data).astype(int) - GREY).max() <= (4 if ending == ".webp" else 0)
+    monkeypatch.setattr("subpx_ros.datasets.image_files.MAX_PIXELS", HEIGHT * WIDTH - 1)
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded before its size was checked"))
+    with pytest.raises(DataError, match="got 8x6"):
+        decode_grey(data)
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg"])
+def test_oversize_images_are_refused_by_their_header(ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = _encoded(ending, GREY)
+    monkeypatch.setattr("subpx_ros.datasets.image_files.MAX_PIXELS", HEIGHT * WIDTH - 1)
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded before its size was checked"))
+    with pytest.raises(DataError, match="got 8x6"):
+        decode_grey(data)
+
+
+def test_a_bitmap_that_claims_a_huge_size_is_refused() -> None:
+    data = bytearray(_encoded(".bmp", GREY))
+    data[18:26] = (100_000).to_bytes(4, "little") * 2
+    with pytest.raises(DataError, match="Mpx is required"):
+        decode_grey(bytes(data))
 
 
 def test_image_files(tmp_path: Path) -> None:

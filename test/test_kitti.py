@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from fuzzing import fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -250,6 +251,7 @@ def test_folder_without_images(kitti_tree: Tree) -> None:
         open_sequence(str(folder))
 
 
+@fuzz()
 @given(
     st.binary(max_size=300)
     | st.text(max_size=200).map(str.encode)
@@ -277,6 +279,7 @@ def test_stamps_written_in_full_come_back_exactly(stamp_ns: int) -> None:
     assert parse_stamp(f"{stamp_ns // 10**9}.{stamp_ns % 10**9:09d}", "here") == stamp_ns
 
 
+@fuzz()
 @given(st.text(max_size=30))
 def test_any_stamp_is_read_or_refused(token: str) -> None:
     try:

@@ -61,7 +61,7 @@ def test_the_check_sees_ros_where_it_is_allowed() -> None:
 
 def test_only_commands_that_start_the_node_reach_for_it() -> None:
     reaching = {module_name(path) for path in CORE if any(name.startswith("subpx_ros.ros") for name in imported(path))}
-    assert reaching <= {"subpx_ros.cli", "subpx_ros.demo"}
+    assert reaching <= {"subpx_ros.cli", "subpx_ros.cli_bench", "subpx_ros.demo", "subpx_ros.node_program"}
 
 
 OFFLINE = ("subpx_ros.training", "subpx_ros.evaluation.refiner_")

@@ -195,3 +195,27 @@ def test_lightglue_refuses_checkpoints_that_do_not_fit(sift: Detector, tmp_path:
     (found,) = orb.detect([photographs()["camera"][:200, :200]])
     with pytest.raises(WeightsError, match="trained with scales and orientations"):
         matcher.match(found, found)
+
+
+def test_new_limits_hold_for_the_next_pair(sift: Detector) -> None:
+    matcher = mutual_nn(sift, 0.5)
+    near, far = features([0.0]), features([50.0])
+    assert len(matcher.match(near, far)) == 1
+    matcher.reconfigure(MatchingConfig(min_similarity=0.9))
+    assert len(matcher.match(near, far)) == 0
+    similar = features([50.0, 55.0])
+    matcher.reconfigure(MatchingConfig(min_similarity=0.5))
+    assert len(matcher.match(near, similar)) == 1
+    matcher.reconfigure(MatchingConfig(min_similarity=0.5, max_ratio=0.8))
+    assert len(matcher.match(near, similar)) == 0
+
+
+def test_lightglue_takes_a_new_least_confidence() -> None:
+    rng = np.random.default_rng(3)
+    image = (rng.random((96, 128)) * 255).astype(np.uint8)
+    detector = create_detector(FeatureConfig(detector="aliked-n16", detection_threshold=0.0, max_keypoints=64), CPU)
+    matcher = create_matcher(MatchingConfig(matcher="lightglue", min_confidence=0.0), detector, CPU)
+    (seen,), (shifted,) = detector.detect([image]), detector.detect([np.roll(image, 3, axis=1)])
+    assert len(matcher.match(seen, shifted)) > 10
+    matcher.reconfigure(MatchingConfig(matcher="lightglue", min_confidence=1.0))
+    assert len(matcher.match(seen, shifted)) == 0

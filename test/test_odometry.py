@@ -7,15 +7,18 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from subpx_ros.config import Config, load_config
 from subpx_ros.datasets.street import StreetConfig, StreetSequence
-from subpx_ros.datatypes import Camera, Features, Frame, OdometryResult, PoseStatus, Rig, TrackingState
+from subpx_ros.datatypes import Camera, Features, Frame, Matches, OdometryResult, PoseStatus, Rig, TrackingState
 from subpx_ros.errors import DataError
 from subpx_ros.geometry import angle_between, invert, rotation_angle
 from subpx_ros.odometry import UNKNOWN_VARIANCE, VisualOdometry
 from subpx_ros.pipeline import FrontEnd
+from subpx_ros.refinement.refiner import Refinement, Refiner
+from subpx_ros.settings import merge
 
 Array = NDArray[np.float64]
 
@@ -212,21 +215,40 @@ def test_identical_images_are_degenerate_but_not_lost_for_one_camera(mono: Visua
     assert results[3].reference_stamp_ns == still.stamp_ns
 
 
-def test_standing_still_does_not_drift(stereo: VisualOdometry, frames: list[Frame]) -> None:
-    rng = np.random.default_rng(0)
+class UnequalRefiner(Refiner):
+    """Moves every third second point by noise of 1 px, and says so."""
 
-    def noisy(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return np.clip(np.rint(image + rng.normal(0.0, 3.0, image.shape)), 0, 255).astype(np.uint8)
+    name = "unequal"
 
-    assert frames[0].right_image is not None
-    still = [Frame(stamp, noisy(frames[0].image), RIG, noisy(frames[0].right_image)) for stamp in range(10)]
-    results = process_all(stereo, still)
-    distances = [float(np.linalg.norm(result.T_odom_camera[:3, 3])) for result in results[1:]]
-    assert all(result.reference_stamp_ns == 0 for result in results[1:])
-    assert max(distances) < 0.02
-    # Each pose refers to the first frame: the last is no worse than the early ones.
-    assert max(distances[5:]) < 3.0 * max(distances[:4])
-    assert np.trace(results[-1].covariance) < 3.0 * np.trace(results[1].covariance)
+    def _refine(self, features0: Features, features1: Features, matches: Matches) -> Refinement:
+        generator = torch.Generator().manual_seed(len(matches))
+        spread = torch.where(torch.arange(len(matches)) % 3 == 0, 1.0, 0.05)[:, None]
+        noise = spread * torch.randn(len(matches), 2, generator=generator)
+        covariance1 = spread[:, None] ** 2 * torch.eye(2)
+        return Refinement(
+            features0.keypoints[matches.indices0], features1.keypoints[matches.indices1] + noise, covariance1
+        )
+
+
+@pytest.mark.parametrize("rig", [RIG, MONO], ids=["stereo", "mono"])
+def test_the_covariance_of_matches_reaches_the_pose(rig: Rig, street: StreetSequence, frames: list[Frame]) -> None:
+    front_end = FrontEnd(CONFIG)
+    front_end.refiner = UnequalRefiner()
+    truth = street.truth
+    assert truth is not None
+    errors = []
+    for weighed in (True, False):
+        config = merge(CONFIG, {"pose": {"use_match_covariance": weighed}})
+        odometry = VisualOdometry(config, rig, front_end=front_end)
+        results = process_all(odometry, [frame if rig.stereo else left_only(frame) for frame in frames])
+        turns = []
+        for result in results[1:]:
+            reference, current = (street.stamps_ns.index(s) for s in (result.reference_stamp_ns, result.stamp_ns))
+            found = result.relative_pose.T_reference_current
+            assert found is not None
+            turns.append(rotation_error_deg(found, invert(truth[reference]) @ truth[current]))
+        errors.append(np.mean(turns))
+    assert errors[0] < 0.8 * errors[1]
 
 
 def test_reset_makes_the_next_frame_the_origin(stereo: VisualOdometry, frames: list[Frame]) -> None:
@@ -243,6 +265,20 @@ def test_the_same_frames_give_the_same_poses(front_end: FrontEnd, frames: list[F
     runs = [process_all(VisualOdometry(CONFIG, RIG, front_end=front_end), frames[:4]) for _ in range(2)]
     for first, second in zip(*runs, strict=True):
         assert np.array_equal(first.T_odom_camera, second.T_odom_camera)
+
+
+def test_new_settings_hold_from_the_next_frame_on(frames: list[Frame]) -> None:
+    odometry = VisualOdometry(CONFIG, RIG)
+    before = process_all(odometry, frames[:3])[-1]
+    features = dataclasses.replace(CONFIG.features, max_keypoints=150)
+    pose = dataclasses.replace(CONFIG.pose, min_inliers=1000)
+    odometry.reconfigure(dataclasses.replace(CONFIG, features=features))
+    fewer = odometry.process(frames[3])
+    assert before.counts["keypoints"] > 150 >= fewer.counts["keypoints"] > 100
+    assert fewer.state is TrackingState.TRACKING and fewer.reference_stamp_ns == frames[2].stamp_ns
+    odometry.reconfigure(dataclasses.replace(CONFIG, features=features, pose=pose))
+    refused = odometry.process(frames[4])
+    assert refused.state is TrackingState.LOST and "1000" in refused.relative_pose.reason
 
 
 def test_a_frame_of_another_rig_is_refused(stereo: VisualOdometry, mono: VisualOdometry, frames: list[Frame]) -> None:

@@ -214,7 +214,7 @@ def test_latency_of_every_stage(
     stages = {"detect, per image", "match", "refine, ours", "pose"}
     if preset == "xfeat":
         monkeypatch.setenv("SUBPX_WEIGHTS", str(shared_file("weights", "k2s_xfeat_pretrained.pth").parent))
-        stages.add("refine, published")
+        stages |= {"refine, published", "refine, retrained"}
     config = LatencyConfig(
         data=str(pose_run[0]), presets=preset, device="cpu", threads=1, warm_up=1, rounds=3, resize_px=256
     )

@@ -30,7 +30,7 @@ from subpx_ros.geometry import (
 )
 from subpx_ros.pose import estimate_mono, estimate_stereo
 from subpx_ros.rectification import RightCentre
-from subpx_ros.triangulation import StereoPoints, triangulate
+from subpx_ros.triangulation import StereoPoints, stereo_covariance, triangulate
 
 Array = NDArray[np.float64]
 
@@ -235,6 +235,100 @@ def test_stereo_error_agrees_with_the_covariance(sigma: float, shift_sigma: floa
     assert_consistent(mean_nees(trial, 100), 6, 100)
 
 
+FLOOR_PX = 0.1
+"""What pose estimation adds to every predicted standard deviation."""
+WIDE = PoseConfig(epipolar_threshold_px=20.0, reprojection_threshold_px=20.0)
+"""Keeps all matches of unequal noise, so that their statistics are not cut off."""
+
+
+def unequal_covariances(rng: np.random.Generator, count: int) -> Array:
+    """(count, 2, 2) px^2: ellipses of all directions, half-axes from 0.05 to 2 px."""
+    turns = Rotation.from_rotvec(rng.uniform(0.0, np.pi, (count, 1)) * [0.0, 0.0, 1.0]).as_matrix()[:, :2, :2]
+    axes = np.exp(rng.uniform(np.log(0.05), np.log(2.0), (count, 2)))
+    return np.asarray(turns * axes[:, None] ** 2 @ turns.transpose(0, 2, 1))
+
+
+def noise_of(rng: np.random.Generator, covariances: Array) -> Array:
+    """(M, d) drawn from (M, d, d), with the floor that every pixel coordinate has."""
+    size = covariances.shape[-1]
+    return np.array(
+        [rng.multivariate_normal(np.zeros(size), each + FLOOR_PX**2 * np.eye(size)) for each in covariances]
+    )
+
+
+def unequally_observed(points: Array, rng: np.random.Generator, left: Array) -> StereoPoints:
+    """Points as the rig sees them, the left ones with covariances (M, 2, 2), disparities with all sorts of spreads."""
+    covariance = stereo_covariance(left, np.exp(rng.uniform(np.log(0.05), 0.0, len(points))) ** 2)
+    exact, noise = observed(points), noise_of(rng, covariance)
+    return StereoPoints(exact.left + noise[:, :2], exact.disparity + noise[:, 0] - noise[:, 2], covariance)
+
+
+def unequal_mono(rng: np.random.Generator) -> tuple[Array, Array, Array]:
+    """Pixels of both views, and the covariances of the second ones."""
+    points = scene(rng, 300)
+    covariance1 = unequal_covariances(rng, 300)
+    pixels0 = CAMERA.project(points) + rng.normal(0.0, FLOOR_PX, (300, 2))
+    pixels1 = CAMERA.project(transform_points(invert(FORWARD), points)) + noise_of(rng, covariance1)
+    return pixels0, pixels1, covariance1
+
+
+def unequal_stereo(rng: np.random.Generator) -> tuple[StereoPoints, StereoPoints]:
+    points = scene(rng, 300)
+    reference = unequally_observed(points, rng, np.zeros((300, 2, 2)))
+    return reference, unequally_observed(transform_points(invert(FORWARD), points), rng, unequal_covariances(rng, 300))
+
+
+def test_mono_error_agrees_with_the_covariance_of_unequal_matches() -> None:
+    def trial(rng: np.random.Generator) -> tuple[Array, Array, Array]:
+        pixels0, pixels1, covariance1 = unequal_mono(rng)
+        truth = se3(FORWARD[:3, :3], unit(FORWARD[:3, 3]))
+        return truth, *found(estimate_mono(pixels0, pixels1, CAMERA, CAMERA, WIDE, covariance1))
+
+    assert_consistent(mean_nees(trial, 60), 5, 60)
+
+
+def test_stereo_error_agrees_with_the_covariance_of_unequal_matches() -> None:
+    assert_consistent(mean_nees(lambda rng: (FORWARD, *found(stereo_pose(*unequal_stereo(rng), WIDE))), 60), 6, 60)
+
+
+def test_matches_weighed_by_their_covariance_give_a_better_pose() -> None:
+    unweighed = dataclasses.replace(WIDE, use_match_covariance=False)
+    errors: dict[str, list[list[float]]] = {"mono": [], "stereo": []}
+    for seed in range(20):
+        mono, stereo = unequal_mono(np.random.default_rng(seed)), unequal_stereo(np.random.default_rng(seed))
+        directions = [
+            found(estimate_mono(*mono[:2], CAMERA, CAMERA, config, mono[2]))[0] for config in (WIDE, unweighed)
+        ]
+        errors["mono"].append([angle_between(T[:3, 3], FORWARD[:3, 3]) for T in directions])
+        poses = [found(stereo_pose(*stereo, config))[0] for config in (WIDE, unweighed)]
+        errors["stereo"].append([float(np.linalg.norm(T[:3, 3] - FORWARD[:3, 3])) for T in poses])
+    for each in errors.values():
+        weighed, alike = np.mean(each, axis=0)
+        assert weighed < 0.85 * alike
+
+
+def test_covariances_are_left_aside_where_the_configuration_says_so() -> None:
+    unweighed = PoseConfig(use_match_covariance=False)
+    pixels0, pixels1, covariance1 = unequal_mono(np.random.default_rng(0))
+    without = found(mono_pose(pixels0, pixels1))
+    aside = found(estimate_mono(pixels0, pixels1, CAMERA, CAMERA, unweighed, covariance1))
+    assert all(np.array_equal(*pair) for pair in zip(aside, without, strict=True))
+    reference, current = unequal_stereo(np.random.default_rng(0))
+    plain = [StereoPoints(each.left, each.disparity) for each in (reference, current)]
+    aside, without = found(stereo_pose(reference, current, unweighed)), found(stereo_pose(plain[0], plain[1]))
+    assert all(np.array_equal(*pair) for pair in zip(aside, without, strict=True))
+
+
+def test_equal_covariances_weigh_as_none() -> None:
+    rng = np.random.default_rng(0)
+    points = scene(rng)
+    pixels0 = CAMERA.project(points) + rng.normal(0.0, 0.2, (150, 2))
+    pixels1 = CAMERA.project(transform_points(invert(FORWARD), points)) + rng.normal(0.0, 0.2, (150, 2))
+    equal = np.tile(0.04 * np.eye(2), (150, 1, 1))
+    weighed = found(estimate_mono(pixels0, pixels1, CAMERA, CAMERA, CONFIG, equal))[0]
+    assert np.allclose(weighed, found(mono_pose(pixels0, pixels1))[0], atol=1e-3)
+
+
 def test_covariance_grows_with_the_noise_and_shrinks_with_more_matches() -> None:
     def deviation(count: int, sigma: float) -> float:
         rng = np.random.default_rng(0)
@@ -427,6 +521,14 @@ def test_triangulation_of_known_points() -> None:
 def test_stereo_points_of_other_shapes_are_refused() -> None:
     with pytest.raises(DataError, match=r"need pixels \(M, 2\)"):
         StereoPoints(np.zeros((3, 2)), np.zeros(4))
+    with pytest.raises(DataError, match=r"need covariances \(3, 3, 3\)"):
+        StereoPoints(np.zeros((3, 2)), np.zeros(3), np.zeros((3, 2, 2)))
+
+
+def test_covariance_of_a_stereo_point_by_hand() -> None:
+    """x_right = x_left - disparity: it varies with both, and with y as x_left does."""
+    left = np.array([[[4.0, 1.0], [1.0, 9.0]]])
+    assert stereo_covariance(left, np.array([0.25])).tolist() == [[[4.0, 1.0, 4.0], [1.0, 9.0, 1.0], [4.0, 1.0, 4.25]]]
 
 
 def drive(shift: float, pairs: int, sigma: float = 0.1) -> RightCentre:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from subpx_ros import weights
+from subpx_ros.checkpoints import CHECKPOINTS
 from subpx_ros.config import FeatureConfig, RefinementConfig
 from subpx_ros.datatypes import Features, Matches
 from subpx_ros.errors import ConfigError, WeightsError
@@ -24,6 +26,7 @@ from subpx_ros.refinement.keypt2subpx import (
     refine_pairs,
 )
 from subpx_ros.refinement.patches import crop_patches
+from subpx_ros.refinement.subpx import SubpxRefiner
 
 CPU = torch.device("cpu")
 GOLDEN = ("aliked", "dedode", "splg", "spsg", "xfeat")
@@ -194,6 +197,33 @@ def test_no_refiner_leaves_keypoints_as_detected(sift: Detector) -> None:
 def test_auto_takes_the_given_checkpoint(tmp_path: Path, sift: Detector) -> None:
     given = RefinementConfig(checkpoint(tmp_path, random_network()))
     assert isinstance(create_refiner("auto", given, sift, CPU), Keypt2SubpxRefiner)
+
+
+def test_weights_are_also_known_by_name(sift: Detector) -> None:
+    assert isinstance(create_refiner("auto", RefinementConfig("subpx"), sift, CPU), SubpxRefiner)
+    with pytest.raises(ConfigError, match="keypt2subpx-xfeat-shipped does not fit the detector sift"):
+        create_refiner("auto", RefinementConfig("keypt2subpx-xfeat-shipped"), sift, CPU)
+
+
+class XFeatLike(Detector):
+    """Has all that a refiner asks of XFeat, without its weights."""
+
+    def _detect(self, images: torch.Tensor) -> list[Features]:
+        raise NotImplementedError
+
+
+def test_without_the_published_weights_the_shipped_ones_are_offered_and_serve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = dataclasses.replace(CHECKPOINTS["keypt2subpx-xfeat"], source="http://127.0.0.1:9/absent")
+    monkeypatch.setitem(CHECKPOINTS, "keypt2subpx-xfeat", published)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("SUBPX_WEIGHTS", raising=False)
+    detector = XFeatLike(FeatureConfig(), CPU, lambda line: None)
+    with pytest.raises(WeightsError, match=r"refinement\.weights: keypt2subpx-xfeat-shipped needs no download"):
+        create_refiner("keypt2subpx", RefinementConfig(), detector, CPU)
+    offered = RefinementConfig("keypt2subpx-xfeat-shipped")
+    assert isinstance(create_refiner("keypt2subpx", offered, detector, CPU), Keypt2SubpxRefiner)
 
 
 def test_a_detector_without_published_refiner_is_told_so(sift: Detector) -> None:

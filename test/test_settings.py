@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, example, given
-from hypothesis import settings as profile
+from fuzzing import fuzz
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from subpx_ros.config import PRESETS, Config, NodeConfig, load_config, read_yaml_table
@@ -155,7 +155,7 @@ def test_the_default_preset_of_a_cpu_is_xfeat_and_is_written_out() -> None:
 
 @pytest.mark.parametrize("preset", ["shift", "", None, 3, ["sift"], {"sift": 1}], ids=repr)
 def test_unknown_presets_are_refused_with_the_known_ones(preset: object, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"unknown preset .*known are: auto, xfeat, aliked, sift"):
+    with pytest.raises(ConfigError, match=r"unknown preset .*known are: auto, xfeat, aliked, .*sift"):
         load_config({"preset": preset})
     file = tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump({"preset": preset}))
@@ -223,7 +223,7 @@ TABLES = st.recursive(
 @example({"pose": {"seed": 16**5000}})
 @example({16**5000: 1})
 @example({"preset": []})
-@profile(max_examples=200)
+@fuzz(200)
 def test_any_table_makes_a_configuration_or_a_config_error(table: dict[Any, Any]) -> None:
     try:
         config = load_config({"device": "cpu"} | table)
@@ -260,7 +260,7 @@ YAML_PIECES = [*NAMES, *YAML_TAGS, *YAML_MARKS, *YAML_VALUES, "0x" + "f" * 5000]
 
 
 @given(st.one_of(st.binary(max_size=60), st.lists(st.sampled_from(YAML_PIECES), max_size=12).map("".join)))
-@profile(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzz(300)
 def test_any_file_makes_a_configuration_or_a_config_error(tmp_path: Path, content: bytes | str) -> None:
     file = tmp_path / "config.yaml"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())

@@ -223,8 +223,8 @@ def test_gradients_reach_every_parameter() -> None:
     torch.manual_seed(0)
     network = SubpxNetwork()
     patches = torch.rand(4, PATCH_SIZE, PATCH_SIZE)
-    estimates = network(patches, lambda shift: patches.flip(0))
-    assert len(estimates) == 2 and estimates[-1].shift.shape == (4, 2) and estimates[-1].whitening.shape == (4, 3)
+    estimates = network(patches, lambda shift, size: patches[:, :size, :size].flip(0))
+    assert len(estimates) == 3 and estimates[-1].shift.shape == (4, 2) and estimates[-1].whitening.shape == (4, 3)
     sum(estimate.shift.sum() + estimate.whitening.sum() for estimate in estimates).backward()
     assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in network.parameters())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,17 @@ def test_weights_that_nobody_gave_are_asked_for(tmp_path: Path, monkeypatch: pyt
         WeightsError, match=r"superpoint is not downloaded.*research.*superpoint_v1\.pth.*SUBPX_WEIGHTS"
     ):
         detector("")
+
+
+def test_new_limits_hold_for_the_next_image(official: Path) -> None:
+    changed = detector(official)
+    config = FeatureConfig("superpoint", str(official), max_keypoints=16, detection_threshold=0.0)
+    changed.reconfigure(config)
+    (expected,), (found,) = create_detector(config, torch.device("cpu")).detect([IMAGE]), changed.detect([IMAGE])
+    assert len(found) == 16
+    torch.testing.assert_close(found.keypoints, expected.keypoints)
+    changed.reconfigure(replace(config, detection_threshold=1.0))
+    assert len(changed.detect([IMAGE])[0]) == 0
 
 
 def test_two_views_are_matched_and_refined_with_random_weights(official: Path) -> None:

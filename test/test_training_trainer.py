@@ -27,7 +27,7 @@ from subpx_ros.refinement import create_refiner
 from subpx_ros.settings import to_mapping
 from subpx_ros.training.config import DataConfig, StreetSourceConfig, TrainConfig, dry_run_of, load_train_config
 from subpx_ros.training.losses import clamped_sampson_loss
-from subpx_ros.training.trainer import train
+from subpx_ros.training.trainer import learning_rate, train
 
 ROOT = Path(__file__).resolve().parents[1]
 NETWORKS = ("keypt2subpx", "subpx")
@@ -70,6 +70,20 @@ def test_two_and_two_steps_are_four_steps(network: str, tmp_path: Path) -> None:
     assert not same(last_weights(halves), last_weights(whole))
     train(small_training(network=network), halves, resume=True)
     assert same(last_weights(halves), last_weights(whole)), "bit by bit"
+
+
+def test_the_learning_rate_falls_to_nothing_along_a_cosine() -> None:
+    falling = small_training(decay="cosine", steps=100, learning_rate=2e-3)
+    assert [learning_rate(falling, step) for step in (0, 50, 100)] == pytest.approx([2e-3, 1e-3, 0.0])
+    assert learning_rate(small_training(learning_rate=2e-3), 3) == 2e-3
+
+
+def test_the_decay_decides_what_is_learned_and_fixes_the_steps(tmp_path: Path) -> None:
+    train(small_training(steps=2), tmp_path / "steady")
+    train(small_training(steps=2, decay="cosine"), tmp_path / "falling")
+    assert not same(last_weights(tmp_path / "steady"), last_weights(tmp_path / "falling"))
+    with pytest.raises(TrainingError, match="other settings.*only device, threads"):
+        train(small_training(steps=4, decay="cosine"), tmp_path / "falling", resume=True)
 
 
 def test_the_seed_decides_the_weights(tmp_path: Path) -> None:
@@ -172,6 +186,12 @@ def test_the_shipped_configuration_is_valid_and_its_sets_are_apart() -> None:
     assert small.steps < 10
     assert small.features == config.features
     assert 0 < small.training.street.pairs < config.training.street.pairs
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "config").glob("train*.yaml")), ids=lambda file: file.name)
+def test_every_configuration_of_the_package_is_valid(file: Path) -> None:
+    small = dry_run_of(load_train_config(file))
+    assert small.steps < 10 and 0 < small.training.street.pairs < 10
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fuzzing import fuzz
 from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -125,6 +126,7 @@ tokens = st.sampled_from(
 )
 
 
+@fuzz()
 @given(st.binary(max_size=200) | st.lists(tokens, max_size=60).map(lambda words: " ".join(words).encode()))
 def test_any_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("fuzz") / "trajectory.txt"

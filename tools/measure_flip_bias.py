@@ -33,6 +33,7 @@ SYSTEMS: dict[str, dict[str, Any]] = {
     "sift": {"preset": "sift", "refiner": "none"},
     "xfeat": {"preset": "xfeat", "refiner": "none"},
     "xfeat + keypt2subpx": {"preset": "xfeat", "refiner": "keypt2subpx"},
+    "xfeat + subpx": {"preset": "xfeat", "refiner": "subpx"},
     "aliked-n16": {"preset": "aliked", "refiner": "none", "matching": {"matcher": "mutual_nn"}},
     "aliked-t16": {
         "preset": "aliked",
@@ -93,15 +94,16 @@ def _densest(differences: torch.Tensor) -> torch.Tensor:
 
 
 def refiner_shift(front_end: FrontEnd, image: Image, axis: int) -> float:
-    """The same of the refiner alone: equal keypoints and descriptors, mirrored patches."""
+    """The same of the refiner alone: equal keypoints and descriptors, mirrored patches. Of the second keypoints, which
+    every refiner moves."""
     (here,) = front_end.detect([image])
     (there,) = front_end.detect([_zoomed(image)])
     matches = front_end.match(here, there)
     refined = front_end.refine(here, there, matches)
     flipped = front_end.refine(_mirror(here, axis), _mirror(there, axis), matches)
     size = image.shape[axis]
-    back = size - 1 - flipped.refined0[:, 1 - axis]
-    return float(np.mean(back - refined.refined0[:, 1 - axis])) / -2.0
+    back = size - 1 - flipped.refined1[:, 1 - axis]
+    return float(np.mean(back - refined.refined1[:, 1 - axis])) / -2.0
 
 
 def _mirror(features: Features, axis: int) -> Features:

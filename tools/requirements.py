@@ -5,15 +5,15 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-_TESTED_EXTRAS = ("test", "export")
+_EXTRAS = ("train", "export", "test")
 
 
 def requirements(pyproject: Path) -> list[str]:
-    """The requirements for building, running and testing the package."""
+    """The requirements for building, running, training and testing the package."""
     with pyproject.open("rb") as file:
         table = tomllib.load(file)
     project = table["project"]
-    extras = [line for extra in _TESTED_EXTRAS for line in project["optional-dependencies"][extra]]
+    extras = [line for extra in _EXTRAS for line in project["optional-dependencies"][extra]]
     return [*table["build-system"]["requires"], *project["dependencies"], *extras]
 
 

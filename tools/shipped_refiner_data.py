@@ -8,86 +8,47 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from skimage import data
+from shipped_refiner_pictures import Array, Grey, Image, exposed, photographs, render, resampled, source
 
 from subpx_ros.config import load_config
 from subpx_ros.datasets.street import StreetConfig, StreetSequence, correspondences
 from subpx_ros.datasets.street.sensor import expose
 from subpx_ros.pipeline import FrontEnd
+from subpx_ros.training.config import StreetSourceConfig, WarpsSourceConfig
+from subpx_ros.training.pairs import transfer
+from subpx_ros.training.sources import PairSource
+from subpx_ros.training.sources.street import StreetSource
+from subpx_ros.training.sources.warps import WarpsSource
 
-Array = NDArray[np.float64]
-Image = NDArray[np.float32]
-Grey = NDArray[np.uint8]
 Transfer = Callable[[Array], tuple[Array, NDArray[np.bool_]]]
 Pair = tuple[Grey, Grey, Transfer]
 
-PHOTOGRAPHS = (
-    "astronaut", "camera", "chelsea", "coffee", "rocket", "brick", "grass", "gravel", "retina", "hubble_deep_field",
-    "immunohistochemistry",
-)  # fmt: skip
-"""In skimage.data; none of those that are held back for measuring."""
 WIDTH, HEIGHT = 512, 448
 RADIUS = 15
 LARGEST_ERROR_PX = 4.5
 MOST_MATCHES = 450
 DETECTORS = ("xfeat", "sift", "aliked")
-SHARES = {"warps": (1.0, 0.5, 0.25), "street": (1.0, 0.5, 0.15)}
-"""Share of the pairs that each detector sees."""
+SHARES = {
+    "warps": (1.0, 0.4, 0.2),
+    "street": (1.0, 0.4, 0.15),
+    "validation_warps": (1.0, 1.0, 0.5),
+    "validation_street": (1.0, 1.0, 0.5),
+}
+"""Share of the pairs that each detector sees, by kind of pairs; those of validation are of the package's own sources."""
+RECTIFIED = 0.4
 FIELDS = ("crop0", "crop1", "fraction0", "fraction1", "target", "jacobian", "detector")
-
-
-def synthetic(rng: np.random.Generator) -> Image:
-    """A picture of overlapping discs, ellipses, boxes and polygons of all sizes, with noise of several scales."""
-    size = 1200
-    canvas = np.full((size, size), 255 * rng.uniform(0.2, 0.8), dtype=np.float32).astype(np.uint8)
-    for radius in np.sort(rng.uniform((1 / 260.0) ** 2, (1 / 4.0) ** 2, 2600) ** -0.5)[::-1]:
-        centre = tuple(int(value) for value in rng.integers(0, size, 2))
-        grey, kind = int(rng.integers(5, 250)), rng.integers(4)
-        if kind == 0:
-            cv2.circle(canvas, centre, int(radius), grey, -1, cv2.LINE_AA)
-        elif kind == 1:
-            axes = (int(radius) + 1, int(radius * rng.uniform(0.2, 1)) + 1)
-            cv2.ellipse(canvas, centre, axes, rng.uniform(0, 180), 0, 360, grey, -1, cv2.LINE_AA)
-        elif kind == 2:
-            sides = (2 * radius, 2 * radius * rng.uniform(0.1, 1))
-            corners = cv2.boxPoints((tuple(map(float, centre)), sides, float(rng.uniform(0, 90))))
-            cv2.fillConvexPoly(canvas, corners.astype(np.int32), grey, cv2.LINE_AA)
-        else:
-            angles = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(3, 7))))
-            corners = np.array(centre) + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-            cv2.fillPoly(canvas, [corners.astype(np.int32)], grey, cv2.LINE_AA)
-    amplitude = 0.3 * rng.uniform(0, 0.25)
-    noise = np.zeros((size, size), dtype=np.float32)
-    for cell in (1, 2, 4, 8):
-        coarse = rng.standard_normal((size // cell, size // cell)).astype(np.float32)
-        noise += 0.5 * cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
-    return np.clip(canvas.astype(np.float32) / 255 + amplitude * noise, 0, 1)
-
-
-def source(rng: np.random.Generator) -> Image:
-    """One of the photographs, its colours weighed at random, or a synthetic picture."""
-    if rng.random() < 0.25:
-        return synthetic(rng)
-    pixels = np.asarray(getattr(data, PHOTOGRAPHS[rng.integers(len(PHOTOGRAPHS))])())
-    if pixels.ndim == 3:
-        pixels = pixels[..., :3] @ rng.dirichlet([1, 2, 1])
-    grey: Image = pixels.astype(np.float32) / np.float32(255.0 if pixels.max() > 1 else 1.0)
-    if max(grey.shape) > 1500:
-        grey = np.asarray(cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), dtype=np.float32)
-    return np.clip(grey, 0, 1).astype(np.float32)
 
 
 def homography(rng: np.random.Generator, strong: bool) -> Array:
     """Pixel of view 0 to pixel of view 1 (3, 3)."""
     scale, degrees, tilt, shear, shift = (
-        ((0.7, 1.4), 20.0, 4e-4, 0.15, 40.0) if strong else ((0.93, 1.08), 3.0, 6e-5, 0.05, 25.0)
+        ((0.65, 1.55), 25.0, 4e-4, 0.15, 40.0) if strong else ((0.92, 1.09), 4.0, 8e-5, 0.05, 25.0)
     )
     zoom = np.exp(rng.uniform(*np.log(scale)))
     angle = np.deg2rad(rng.uniform(-degrees, degrees))
@@ -101,50 +62,10 @@ def homography(rng: np.random.Generator, strong: bool) -> Array:
     return np.asarray(np.linalg.inv(centre) @ about_centre @ centre)
 
 
-def render(picture: Image, view_to_picture: Array) -> Image:
-    """Twice as fine, then averaged over 2x2 pixels; the picture continues as its mirror image."""
-    finer = np.array([[0.5, 0, -0.25], [0, 0.5, -0.25], [0, 0, 1]])
-    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    size = (2 * WIDTH, 2 * HEIGHT)
-    large = cv2.warpPerspective(picture, view_to_picture @ finer, size, flags=flags, borderMode=cv2.BORDER_REFLECT_101)
-    return np.asarray(cv2.resize(large, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), dtype=np.float32)
-
-
-def exposed(image: Image, rng: np.random.Generator) -> Grey:
-    """Defocus, motion blur, gamma, exposure, noise and JPEG, each at random and none of them moving anything."""
-    picture: NDArray[Any] = np.clip(image, 0, 1)
-    if rng.random() < 0.35:
-        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.3, 1.2))
-    if rng.random() < 0.15:
-        kernel = motion_kernel(rng.uniform(1.5, 6), rng.uniform(0, np.pi))
-        picture = cv2.filter2D(picture, -1, kernel, borderType=cv2.BORDER_REFLECT_101)
-    picture = np.clip(picture, 0, 1) ** rng.uniform(0.75, 1.35) * rng.uniform(0.6, 1.15) + rng.uniform(-0.03, 0.08)
-    grain = rng.standard_normal(picture.shape)
-    read, shot = rng.uniform(0.001, 0.012), rng.uniform(0, 0.025)
-    picture = picture + grain * np.sqrt(read**2 + np.clip(picture, 0, 1) * shot**2)
-    grey = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
-    if rng.random() < 0.4:
-        quality = int(rng.integers(50, 97))
-        grey = cv2.imdecode(cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_GRAYSCALE)
-    return np.asarray(grey, dtype=np.uint8)
-
-
-def motion_kernel(length: float, angle: float) -> Image:
-    """A centred line (9, 9) of unit sum."""
-    kernel = np.zeros((9, 9), dtype=np.float32)
-    for place in np.linspace(-length / 2, length / 2, 41):
-        x, y = 4 + place * np.cos(angle), 4 + place * np.sin(angle)
-        column, row = int(x), int(y)
-        for down, weight_y in ((0, 1 - (y - row)), (1, y - row)):
-            for right, weight_x in ((0, 1 - (x - column)), (1, x - column)):
-                kernel[min(row + down, 8), min(column + right, 8)] += weight_x * weight_y
-    return kernel / kernel.sum()
-
-
-def warps(rng: np.random.Generator) -> Iterator[Pair]:
+def warps(rng: np.random.Generator, pictures: list[Image]) -> Iterator[Pair]:
     """Two views of a picture."""
     while True:
-        picture = source(rng)
+        picture = source(rng, pictures)
         height, width = picture.shape
         reduction = np.exp(rng.uniform(np.log(0.9), np.log(1.9))) * min(1.0, max(0.6, min(height, width) / 512))
         angle = np.deg2rad(rng.uniform(-15, 15))
@@ -153,7 +74,8 @@ def warps(rng: np.random.Generator) -> Iterator[Pair]:
         centred = np.array([[1, 0, -WIDTH / 2], [0, 1, -HEIGHT / 2], [0, 0, 1.0]])
         view0 = np.array([[cosine, -sine, x], [sine, cosine, y], [0, 0, 1]]) @ centred
         between = homography(rng, rng.random() < 0.5)
-        images = exposed(render(picture, view0), rng), exposed(render(picture, view0 @ np.linalg.inv(between)), rng)
+        views = [render(picture, view, WIDTH, HEIGHT) for view in (view0, view0 @ np.linalg.inv(between))]
+        images = exposed(views[0], rng), exposed(views[1], rng)
 
         def follow(pixels: Array, between: Array = between) -> tuple[Array, NDArray[np.bool_]]:
             moved = np.concatenate([pixels, np.ones((len(pixels), 1))], axis=1) @ between.T
@@ -187,6 +109,41 @@ def streets(rng: np.random.Generator, seed: int) -> Iterator[Pair]:
                 return followed.pixels, followed.visible
 
             yield *images, follow
+
+
+def of_package(kind: str, seed: int, count: int) -> Iterator[Pair]:
+    """Pairs of the package's sources with their default settings, of photographs and streets that training may use."""
+    source: PairSource
+    if kind == "validation_warps":
+        source = WarpsSource(WarpsSourceConfig(pairs=count, seed=seed, photographs="training"))
+    else:
+        source = StreetSource(StreetSourceConfig(pairs=count, seed=seed))
+    for index in range(len(source)):
+        pair = source.pair(index)
+        yield pair.image0, pair.image1, partial(transfer, pair)
+
+
+def rectified(pair: Pair, rng: np.random.Generator) -> Pair:
+    """Both images resampled on slightly other grids, as rectifying a stereo pair does it, noise and all."""
+    image0, image1, follow = pair
+    to_raw0, to_raw1 = similarity(image0.shape, rng), similarity(image1.shape, rng)
+    from_raw1 = np.linalg.inv(to_raw1)
+
+    def moved(pixels: Array) -> tuple[Array, NDArray[np.bool_]]:
+        places, visible = follow(pixels @ to_raw0[:2, :2].T + to_raw0[:2, 2])
+        return places @ from_raw1[:2, :2].T + from_raw1[:2, 2], visible
+
+    return resampled(image0, to_raw0), resampled(image1, to_raw1), moved
+
+
+def similarity(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """(3, 3), near the identity."""
+    zoom, angle = 1 + rng.uniform(-0.02, 0.02), rng.uniform(-0.01, 0.01)
+    cosine, sine = zoom * np.cos(angle), zoom * np.sin(angle)
+    middle = (np.array(shape[::-1]) - 1) / 2
+    rotation = np.array([[cosine, -sine], [sine, cosine]])
+    shift = middle - rotation @ middle + rng.uniform(-1, 1, 2)
+    return np.block([[rotation, shift[:, None]], [np.zeros((1, 2)), np.ones((1, 1))]])
 
 
 def matches_of(pair: Pair, front_end: FrontEnd, rng: np.random.Generator) -> dict[str, NDArray[np.generic]] | None:
@@ -231,14 +188,24 @@ def main() -> None:
     parser.add_argument("seed", type=int)
     parser.add_argument("pairs", type=int)
     parser.add_argument("out", type=Path)
+    parser.add_argument(
+        "--photographs", type=Path, help="folder of further photographs, those that docs/models.md lists"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     rng = np.random.default_rng([options.seed, 0])
     settings = {"device": "cpu", "refiner": "none", "threads": 1}
     front_ends = [FrontEnd(load_config({"preset": detector} | settings)) for detector in DETECTORS]
-    pairs = warps(rng) if options.kind == "warps" else streets(rng, options.seed)
+    if options.kind == "warps":
+        pairs = warps(rng, photographs(options.photographs))
+    elif options.kind == "street":
+        pairs = streets(rng, options.seed)
+    else:
+        pairs = of_package(options.kind, options.seed, options.pairs)
     found: dict[str, list[NDArray[np.generic]]] = {field: [] for field in FIELDS}
-    for number, pair in zip(range(options.pairs), pairs, strict=False):
+    for number, ideal in zip(range(options.pairs), pairs, strict=False):
+        resample = options.kind in ("warps", "street") and rng.random() < RECTIFIED
+        pair = rectified(ideal, rng) if resample else ideal
         for detector, (front_end, share) in enumerate(zip(front_ends, SHARES[options.kind], strict=True)):
             if rng.random() > share or min(pair[0].std(), pair[1].std()) < 2:
                 continue

@@ -1,13 +1,4 @@
-"""Train the shipped weights of the refiner subpx from what shipped_refiner_data.py wrote.
-
-    python tools/shipped_refiner_data.py street 1 96 street.npz
-    python tools/shipped_refiner_data.py warps 11 170 warps_11.npz
-    python tools/shipped_refiner_data.py warps 12 170 warps_12.npz
-    python tools/train_shipped_refiner.py subpx.safetensors street.npz warps_11.npz warps_12.npz
-
-The last 2 % of every file are for validation and for the scale of the covariance. The learning rate follows a cosine
-over the steps; the shipped run had it follow the clock, for 20.5 minutes of one CPU core, which came to as many steps.
-"""
+"""Train the shipped weights of the refiner subpx from what shipped_refiner_data.py wrote: see docs/models.md."""
 
 from __future__ import annotations
 
@@ -23,17 +14,28 @@ from safetensors.torch import save_file
 from subpx_ros.refinement.subpx import PATCH_SIZE, Estimate, SubpxNetwork, unpack_whitening
 from subpx_ros.training.losses import refinement_loss
 
-STEPS = 11363
 BATCH = 384
-LEARNING_RATE = 2e-3
 WARM_UP = 200
-VALIDATION = 0.02
 DETECTOR_SHARES = (0.5, 0.25, 0.25)
 WARP_SHARE = 0.6
 LARGEST_ERROR_PX = 4.5
 CORRECT_PX = 3.0
 """The covariance is scaled for matches whose error as detected is smaller; larger ones are called wrong."""
+SMALLEST_GROUP = 300
+"""Matches of a detector and kind, fewer of which tell too little about a share."""
 NOMINAL = {1: 1.0 - math.exp(-0.5), 2: 1.0 - math.exp(-2.0)}
+
+
+@dataclass
+class Phase:
+    """A part of the training, with a schedule of its own."""
+
+    steps: int
+    learning_rate: float
+    fine_runs: int
+
+
+PHASES = (Phase(17000, 2e-3, 1), Phase(4500, 6e-4, 2), Phase(4000, 6e-4, 2))
 
 
 @dataclass
@@ -57,37 +59,31 @@ class Matches:
 
     def estimate(self, network: SubpxNetwork) -> list[Estimate]:
         crop0, crop1 = self.crop0.float() / 255.0, self.crop1.float() / 255.0
-        return network(patches(crop0, self.place0), lambda shift: patches(crop1, self.place1 + shift))
+        patches0 = patches(crop0, self.place0, PATCH_SIZE)
+        return network(patches0, lambda shift, size: patches(crop1, self.place1 + shift, size))
 
     def errors(self, estimates: list[Estimate]) -> list[tuple[torch.Tensor, torch.Tensor]]:
         return [(self.place1 + each.shift - self.target, each.whitening) for each in estimates]
 
 
-def patches(crops: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """(N, 17, 17), sampled bilinearly."""
-    steps = torch.arange(PATCH_SIZE) - (PATCH_SIZE - 1) / 2
+def patches(crops: torch.Tensor, places: torch.Tensor, size: int) -> torch.Tensor:
+    """(N, size, size), sampled bilinearly."""
+    steps = torch.arange(size) - (size - 1) / 2
     offsets = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), dim=-1)
     grid = (offsets + places[:, None, None]) / ((crops.shape[-1] - 1) / 2)
     return torch.nn.functional.grid_sample(crops[:, None], grid, padding_mode="border", align_corners=True)[:, 0]
 
 
-def read(files: list[Path]) -> tuple[Matches, Matches]:
-    """Matches to train on and to validate with."""
-    parts: tuple[list[Matches], list[Matches]] = ([], [])
+def read(files: list[Path]) -> Matches:
+    """The matches of all files; street files have that word in their names."""
+    parts = []
     for file in files:
         with np.load(file) as arrays:
             names = ("crop0", "crop1", "fraction0", "fraction1", "target", "jacobian", "detector")
             tensors = [torch.from_numpy(arrays[name]) for name in names]
         tensors.append(torch.full((len(tensors[0]),), "street" in file.name))
-        matches = Matches(*tensors)
-        last = torch.arange(len(tensors[0])) > (1.0 - VALIDATION) * len(tensors[0])
-        parts[0].append(matches[~last])
-        parts[1].append(matches[last])
-    joined = [
-        Matches(*(torch.cat([getattr(each, field) for each in part]) for field in Matches.__dataclass_fields__))
-        for part in parts
-    ]
-    return joined[0], joined[1]
+        parts.append(Matches(*tensors))
+    return Matches(*(torch.cat([getattr(each, field) for each in parts]) for field in Matches.__dataclass_fields__))
 
 
 def drawing_weights(matches: Matches) -> torch.Tensor:
@@ -139,51 +135,81 @@ def validate(network: SubpxNetwork, matches: Matches) -> tuple[torch.Tensor, tor
     return torch.cat(lengths), torch.cat(squared)
 
 
-def covariance_scale(squared: torch.Tensor, detector: torch.Tensor) -> float:
-    """With which the shares inside the 1- and 2-sigma ellipses are nearest to nominal, every detector counting alike."""
-    weights = torch.zeros(len(squared))
-    for each in detector.unique():
-        weights[detector == each] = 1.0 / float((detector == each).sum())
-    weights /= weights.sum()
+def groups(matches: Matches) -> dict[str, torch.Tensor]:
+    """Which of the matches (N,) are of one detector and one kind of pairs, where there are enough to count."""
+    found = {
+        f"{name} {kind}": (matches.detector == detector) & (matches.street == street)
+        for street, kind in ((False, "warps"), (True, "street"))
+        for detector, name in enumerate(("xfeat", "sift", "aliked"))
+    }
+    return {name: chosen for name, chosen in found.items() if int(chosen.sum()) >= SMALLEST_GROUP}
+
+
+def covariance_scale(squared: torch.Tensor, chosen: list[torch.Tensor]) -> float:
+    """With which the worst share inside a 1- or 2-sigma ellipse, of all groups, is nearest to nominal."""
 
     def miss(scale: float) -> float:
         return max(
-            abs(math.log(float(weights[squared < sigmas**2 * scale].sum()) / share))
+            abs(math.log(float((squared[group] < sigmas**2 * scale).float().mean()) / share))
             for sigmas, share in NOMINAL.items()
+            for group in chosen
         )
 
     return min((step / 100.0 for step in range(30, 200)), key=miss)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("data", type=Path, nargs="+")
-    parser.add_argument("--steps", type=int, default=STEPS)
-    options = parser.parse_args()
-    torch.manual_seed(0)
-    torch.set_num_threads(1)
-    training, validation = read(options.data)
+def report(network: SubpxNetwork, matches: Matches) -> None:
+    lengths, squared = validate(network, matches)
+    for name, chosen in groups(matches).items():
+        shares = [
+            f"{100 * float((squared[chosen] < sigmas**2 * network.covariance_scale).float().mean()) / share:.0f} %"
+            for sigmas, share in NOMINAL.items()
+        ]
+        mean, median = float(lengths[chosen].mean()), float(lengths[chosen].median())
+        print(f"  {name}: mean {mean:.3f} px, median {median:.3f} px; 1, 2 sigma: {', '.join(shares)}", flush=True)
+
+
+def train(network: SubpxNetwork, phase: Phase, training: Matches, validation: Matches, out: Path) -> None:
+    """Keeps what there is in `out` every 500 steps."""
+    network.fine_runs = phase.fine_runs
     weights = drawing_weights(training)
-    network = SubpxNetwork()
-    optimiser = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=1e-3)
-    for step in range(options.steps):
-        cosine = 0.5 * (1.0 + math.cos(math.pi * step / options.steps))
+    optimiser = torch.optim.AdamW(network.parameters(), lr=phase.learning_rate, weight_decay=1e-3)
+    for step in range(phase.steps + 1):
+        if step % 500 == 0 or step == phase.steps:
+            squared = validate(network, validation)[1]
+            network.covariance_scale.fill_(covariance_scale(squared, list(groups(validation).values())))
+            print(f"step {step}, covariance scale {float(network.covariance_scale):.2f}", flush=True)
+            report(network, validation)
+            save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, out)
+        if step == phase.steps:
+            break
+        cosine = 0.5 * (1.0 + math.cos(math.pi * step / phase.steps))
         for group in optimiser.param_groups:
-            group["lr"] = LEARNING_RATE * min(1.0, step / WARM_UP) * (cosine + 0.003)
+            group["lr"] = phase.learning_rate * min(1.0, step / WARM_UP) * (cosine + 0.003)
         matches = augmented(training[torch.multinomial(weights, BATCH, replacement=True)])
         loss = refinement_loss(matches.errors(matches.estimate(network)))
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 2.0)
         optimiser.step()
-        if step % 500 == 0:
-            lengths, _ = validate(network, validation)
-            means = [float(lengths[validation.detector == each].mean()) for each in range(3)]
-            print(step, "mean error, px:", [round(mean, 3) for mean in means], flush=True)
-    correct = validation[(validation.place1 - validation.target).norm(dim=1) < CORRECT_PX]
-    network.covariance_scale.fill_(covariance_scale(validate(network, correct)[1], correct.detector))
-    save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, options.out)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("data", type=Path, nargs="+")
+    parser.add_argument("--validation", type=Path, nargs="+", required=True)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    training, validation = read(options.data), read(options.validation)
+    validation = validation[(validation.place1 - validation.target).norm(dim=1) < CORRECT_PX]
+    print(f"{len(training.detector)} matches to train on, {len(validation.detector)} to validate with")
+    torch.manual_seed(0)
+    network = SubpxNetwork()
+    for seed, phase in enumerate(PHASES):
+        if seed:
+            torch.manual_seed(seed)
+        train(network, phase, training, validation, options.out)
 
 
 if __name__ == "__main__":

@@ -12,16 +12,16 @@ from subpx_ros.settings import unknown_name
 __all__ = ["Sequence", "open_sequence"]
 
 DEMO = "demo"
-SOURCES = f"a KITTI sequence folder (calib.txt, image_0/), a rosbag2 (folder, .mcap or .db3) or '{DEMO}'"
-_BAG_ENDINGS = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
+SOURCES = f"a KITTI sequence folder (calib.txt, image_0/), a rosbag2 (folder, .mcap or .db3, zstd or not) or '{DEMO}'"
 
 
 def open_sequence(source: str, mode: str = "auto", frames: tuple[int | None, int | None] | None = None) -> Sequence:
     """The sequence that `source` names.
 
     Args:
-        source: a KITTI sequence folder, a rosbag2 (folder, .mcap or .db3 file), or "demo" for the rendered street.
-        mode: "mono" drops the right camera, "stereo" asks for one, "auto" takes what is there.
+        source: a KITTI sequence folder, a rosbag2 (folder, .mcap or .db3 file, zstd or not), a ROS 1 bag, or "demo"
+            for the rendered street.
+        mode: "mono" drops the right camera or the depth, "stereo" and "rgbd" ask for them, "auto" takes what is there.
         frames: (A, B), the frames A <= index < B; None stands for the beginning or the end.
 
     Raises:
@@ -33,6 +33,8 @@ def open_sequence(source: str, mode: str = "auto", frames: tuple[int | None, int
     sequence = _open(source, mode)
     if mode == "stereo" and not sequence.rig.stereo:
         raise DataError(f"mode stereo needs two cameras, and {source} has one: use --mode mono or auto")
+    if mode == "rgbd" and not sequence.rig.depth:
+        raise DataError(f"mode rgbd needs depth, and {source} has none: use --mode auto")
     return sequence if frames is None else sequence.window(*frames)
 
 
@@ -45,7 +47,9 @@ def _open(source: str, mode: str) -> Sequence:
     path = Path(source).expanduser()
     if not path.exists():
         raise DataError(f"a source must be {SOURCES}; '{source}' does not exist")
-    if _is_bag(path):
+    from subpx_ros.datasets.bag_reader import is_bag
+
+    if is_bag(path):
         from subpx_ros.datasets.rosbag import BagSequence
 
         return BagSequence(path, mode)
@@ -55,10 +59,3 @@ def _open(source: str, mode: str) -> Sequence:
         return KittiSequence(path, mode)
     found = "an empty folder" if path.is_dir() and not any(path.iterdir()) else "something else"
     raise DataError(f"a source must be {SOURCES}; '{source}' is {found}")
-
-
-def _is_bag(path: Path) -> bool:
-    if path.is_dir():
-        names = [entry.name for entry in path.iterdir()]
-        return "metadata.yaml" in names or any(name.endswith(_BAG_ENDINGS) for name in names)
-    return path.name.endswith(_BAG_ENDINGS)

@@ -1,8 +1,9 @@
 """A sequence as a rosbag2 (MCAP) recording that `ros2 bag play` and the node understand. Needs no ROS.
 
-Stereo: left/image_rect, left/camera_info, right/image_rect, right/camera_info; one camera: image_rect, camera_info.
-Beside them /tf_static (base_link to the optical frames; the base is at the left camera) and, where the truth is known,
-/ground_truth/odom: T_odom_base, odom being base_link at the first frame. Images are mono8; log times are the stamps.
+Stereo: left/image_rect, left/camera_info, right/image_rect, right/camera_info; one camera: image_rect, camera_info, and
+depth/image_rect where there is depth. Beside them /tf_static (base_link to the optical frames; the base is at the left
+camera) and, where the truth is known, /ground_truth/odom: T_odom_base, odom being base_link at the first frame. Images
+are mono8, depth is 32FC1 in metres; log times are the stamps.
 """
 
 from __future__ import annotations
@@ -111,7 +112,10 @@ class _Recording:
             header = self._header(frame.stamp_ns, optical_frame(name))
             prefix = f"/{name}" if name else ""
             self._put(f"{prefix}/camera_info", self._camera_info(header, camera, offset), frame.stamp_ns)
-            self._put(f"{prefix}/image_rect", self._image(header, image), frame.stamp_ns)
+            self._put(f"{prefix}/image_rect", self._image(header, image, "mono8"), frame.stamp_ns)
+        if frame.depth is not None:
+            header = self._header(frame.stamp_ns, optical_frame(""))
+            self._put("/depth/image_rect", self._image(header, frame.depth.astype("<f4"), "32FC1"), frame.stamp_ns)
 
     def truth(self, T_odom_base: Array, stamp_ns: int) -> None:
         pose = self._make(
@@ -153,17 +157,18 @@ class _Recording:
             roi=roi,
         )
 
-    def _image(self, header: Any, image: NDArray[np.uint8]) -> Any:
+    def _image(self, header: Any, image: NDArray[np.generic], encoding: str) -> Any:
         height, width = image.shape
+        pixels = np.ascontiguousarray(image).view(np.uint8)
         return self._make(
             "sensor_msgs/msg/Image",
             header=header,
             height=height,
             width=width,
-            encoding="mono8",
+            encoding=encoding,
             is_bigendian=0,
-            step=width,
-            data=np.ascontiguousarray(image).ravel(),
+            step=pixels.shape[1],
+            data=pixels.ravel(),
         )
 
     def _header(self, stamp_ns: int, frame_id: str) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
@@ -16,6 +18,7 @@ MAX_PIXELS = 64 * 2**20
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _JPEG_MAGIC = b"\xff\xd8\xff"
+_OTHER_FORMATS = ("BMP", "PPM", "TIFF", "WEBP")
 _JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_BARE_MARKERS = frozenset(range(0xD0, 0xD8)) | {0x01}
 
@@ -64,23 +67,56 @@ def decode_grey(data: bytes | memoryview | NDArray[np.uint8], what: str = "compr
     import cv2
 
     data = bytes(data)
-    if data.startswith(_PNG_MAGIC):
-        width, height = _check_png(data, what)
-        check_size(width, height, what)
-    elif data.startswith(_JPEG_MAGIC):
-        width, height = _check_jpeg(data, what)
-        check_size(width, height, what)
-    elif not data:
-        raise DataError(f"{what}: an encoded image is required; got no data")
-    flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
+    check_size(*_encoded_size(data, what), what)
+    return np.asarray(_decoded(data, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION, what), dtype=np.uint8)
+
+
+def decode_grey16(data: bytes, what: str) -> NDArray[np.uint16]:
+    """A 16-bit grey PNG as (H, W) uint16. Raises DataError: no such PNG, damaged, or larger than MAX_PIXELS."""
+    import cv2
+
+    check_size(*_check_png(data, what), what)
+    image = _decoded(data, cv2.IMREAD_UNCHANGED, what)
+    if image.ndim != 2 or image.dtype != np.uint16:
+        raise DataError(f"{what}: a grey PNG of 16 bits is required; got {image.dtype} of shape {image.shape}")
+    return np.asarray(image, dtype=np.uint16)
+
+
+def _decoded(data: bytes, flags: int, what: str) -> NDArray[np.generic]:
+    import cv2
+
     try:
         image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
     except cv2.error:
         image = None
     if image is None or image.size == 0:
         raise DataError(f"{what}: a readable PNG or JPEG image is required; got {len(data)} bytes that do not decode")
-    check_size(image.shape[1], image.shape[0], what)
-    return np.asarray(image, dtype=np.uint8)
+    return np.asarray(image)
+
+
+def _encoded_size(data: bytes, what: str) -> tuple[int, int]:
+    """(width, height) as the header says; PNG and JPEG must be complete."""
+    if data.startswith(_PNG_MAGIC):
+        return _check_png(data, what)
+    if data.startswith(_JPEG_MAGIC):
+        return _check_jpeg(data, what)
+    if not data:
+        raise DataError(f"{what}: an encoded image is required; got no data")
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=_OTHER_FORMATS) as image:
+            width, height = image.size  # of the header; no pixel is decoded
+    except Image.DecompressionBombError:
+        raise DataError(
+            f"{what}: an image of 1x1 to {MAX_PIXELS >> 20} Mpx is required; got a far larger one"
+        ) from None
+    except Exception:  # noqa: BLE001 - the parsers meet arbitrary bytes and leak struct, index and value errors
+        raise DataError(
+            f"{what}: a PNG or JPEG image is required (or {', '.join(_OTHER_FORMATS)}); got {len(data)} bytes of "
+            "something else"
+        ) from None
+    return int(width), int(height)
 
 
 def _png_header_size(header: bytes, what: str) -> tuple[int, int]:

@@ -1,29 +1,29 @@
-"""A rosbag2 recording (folder, .mcap or .db3; zstd too) as a sequence, read with `rosbags`. Needs no ROS."""
+"""A recording (rosbag2 folder, .mcap or .db3, zstd too; ROS 1 .bag) as a sequence. Needs no ROS."""
 
 from __future__ import annotations
 
-import struct
-import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rosbags.interfaces import Connection
-from rosbags.rosbag2 import Reader
-from rosbags.typesys import Stores, get_typestore
 
 from subpx_ros.console import note
-from subpx_ros.datasets.bag_topics import choose_streams
-from subpx_ros.datasets.camera_info import rig_from_camera_infos
+from subpx_ros.datasets.bag_reader import BagReader, header_stamp
+from subpx_ros.datasets.bag_topics import COMPRESSED, choose_streams
+from subpx_ros.datasets.camera_info import cameras_from_infos
+from subpx_ros.datasets.depth_decoding import decode_compressed_depth, decode_depth
 from subpx_ros.datasets.image_decoding import decode_grey, decode_image
 from subpx_ros.datasets.sequence import Sequence, relative_to_first
 from subpx_ros.datasets.text import pose_from_quaternion
 from subpx_ros.datatypes import Array, Frame
 from subpx_ros.errors import DataError
 from subpx_ros.frames import T_BODY_OPTICAL, camera_path_from_odom
+from subpx_ros.transforms import StaticTransforms
+
+_LONGEST_APART_NS = 20_000_000
+"""Images that belong together may be stamped this far apart, and less than half a period."""
 
 _Places = dict[int, int]
 """Header stamp to log time, both ns, of every message of a topic."""
@@ -32,140 +32,149 @@ _Places = dict[int, int]
 class BagSequence(Sequence):
     """Frames of a bag. Opening reads all headers once; pixels are read when a frame is asked for.
 
-    Left and right images belong together when their header stamps are equal; others are left out. Message types are
-    the standard ones of ROS 2 whatever definitions the bag carries.
+    Left and right images, or image and depth, belong together when their header stamps are equal or the nearest to each
+    other; others are left out. Unrectified images (image_raw) are rectified as their camera_info says.
     """
 
     def __init__(self, path: Path, mode: str = "auto") -> None:
-        """Opens `path`; mode "mono" leaves the right camera out, "stereo" requires it, "auto" takes what is there.
+        """Opens `path`; `mode` as `choose_streams` takes it.
 
         Raises:
-            DataError: no rosbag2, cut off or damaged, lacking topics, calibration or pairs of equal stamps.
+            DataError: no bag, cut off or damaged, lacking topics, calibration or images that belong together.
         """
         self._path = path
-        self._store = get_typestore(Stores.ROS2_KILTED)
-        with _readable(path):
-            self._reader = Reader(path)
-            self._reader.open()
-        self._close = weakref.finalize(self, self._reader.close)
-        self._streams = choose_streams(self._reader.connections, mode, path)
-        rig = rig_from_camera_infos(*(self._first(info) for info in self._streams.infos))
-        self._places = self._index_images()
-        stamps_ns = self._common_stamps()
-        name = path.resolve().name if path.is_dir() else path.stem
-        super().__init__(name, rig, stamps_ns, self._read_truth(stamps_ns))
-
-    def close(self) -> None:
+        self._bag = BagReader(path)
+        self.close = self._bag.close
         """Closes the file; the sequence cannot be read any more."""
-        self._close()
+        self._streams = streams = choose_streams(self._bag.connections, mode, path)
+        self._places = self._index_images()
+        self._sets = self._matching_stamps()
+        infos = [self._bag.first(info) for info in streams.infos]
+        sizes = [self._grey(camera, self._sets[0][camera]).shape[::-1] for camera in range(len(infos))]
+        self._cameras = cameras_from_infos(infos, sizes, streams.rectify, streams.depth is not None)
+        stamps_ns = tuple(stamps[0] for stamps in self._sets)
+        name = path.resolve().name if path.is_dir() else path.name.partition(".")[0]
+        super().__init__(name, self._cameras.rig, stamps_ns, self._read_truth(stamps_ns))
 
     def frame(self, index: int) -> Frame:
         self.check_index(index)
-        stamp_ns = self.stamps_ns[index]
-        images = [self._image(camera, stamp_ns) for camera in range(len(self._places))]
-        return Frame(stamp_ns, images[0], self.rig, images[1] if self.rig.stereo else None)
+        stamps = self._sets[index]
+        images = [self._grey(camera, stamps[camera]) for camera in range(len(self._streams.images))]
+        depth = None if self._streams.depth is None else self._depth(self._streams.depth, stamps[-1])
+        return self._cameras.frame(stamps[0], images, depth)
 
-    def _image(self, camera: int, stamp_ns: int) -> NDArray[np.uint8]:
+    def _grey(self, camera: int, stamp_ns: int) -> NDArray[np.uint8]:
         connection = self._streams.images[camera]
-        log_time = self._places[camera][stamp_ns]
-        for raw in self._messages(connection, log_time, log_time + 1):
+        message = self._message(connection, camera, stamp_ns)
+        if connection.msgtype == COMPRESSED:
+            return decode_grey(message.data, f"{connection.topic} at {stamp_ns} ns")
+        return decode_image(*_fields(message))
+
+    def _depth(self, connection: Connection, stamp_ns: int) -> NDArray[np.float32]:
+        message = self._message(connection, -1, stamp_ns)
+        if connection.msgtype == COMPRESSED:
+            return decode_compressed_depth(message.format, message.data)
+        return decode_depth(*_fields(message))
+
+    def _message(self, connection: Connection, stream: int, stamp_ns: int) -> Any:
+        log_time = self._places[stream][stamp_ns]
+        for _, _, raw in self._bag.messages([connection], log_time, log_time + 1):
             if header_stamp(raw) == stamp_ns:
-                message = self._decode(raw, connection)
-                if connection.msgtype.endswith("CompressedImage"):
-                    return decode_grey(message.data, f"{connection.topic} at {stamp_ns} ns")
-                return decode_image(
-                    message.height, message.width, message.encoding, message.is_bigendian, message.step, message.data
-                )
+                return self._bag.decode(raw, connection)
         raise DataError(f"{self._path} has lost the message of {connection.topic} at {stamp_ns} ns: was it changed?")
 
     def _index_images(self) -> list[_Places]:
-        """One entry per camera, from a single pass over the file."""
-        images = self._streams.images
-        places: dict[str, _Places] = {connection.topic: {} for connection in images}
-        with _readable(self._path):
-            for connection, log_time, raw in self._reader.messages(images):
-                places[connection.topic].setdefault(header_stamp(raw), log_time)
-        return [places[connection.topic] for connection in images]
+        """One entry per camera, then that of the depth, from a single pass over the file."""
+        streams = [*self._streams.images, *filter(None, [self._streams.depth])]
+        places: dict[str, _Places] = {connection.topic: {} for connection in streams}
+        for connection, log_time, raw in self._bag.messages(streams):
+            places[connection.topic].setdefault(header_stamp(raw), log_time)
+        return [places[connection.topic] for connection in streams]
 
-    def _common_stamps(self) -> tuple[int, ...]:
-        common = sorted(set.intersection(*(set(places) for places in self._places)))
-        topics = " and ".join(f"{images.topic} ({images.msgcount})" for images in self._streams.images)
-        if not common:
+    def _matching_stamps(self) -> list[tuple[int, ...]]:
+        """Per frame the stamp of each stream's message, by the first stream's."""
+        streams = [*self._streams.images, *filter(None, [self._streams.depth])]
+        topics = " and ".join(f"{each.topic} ({each.msgcount})" for each in streams)
+        stamps = [np.array(sorted(places), dtype=np.int64) for places in self._places]
+        if any(len(each) == 0 for each in stamps):
+            raise DataError(f"{self._path} needs images on every topic; there are none on one of {topics} (messages)")
+        sets = stamps[0][:, None]
+        if len(stamps) == 2:
+            sets = nearest_pairs(stamps[0], stamps[1])
+        if len(sets) == 0:
             raise DataError(
-                f"{self._path} needs images with equal header stamps; none are shared by {topics} (messages)"
+                f"{self._path} needs images with matching header stamps; none of {topics} (messages) are less than "
+                f"{_LONGEST_APART_NS * 1e-9:g} s and half a period apart"
             )
-        left_out = max(len(places) for places in self._places) - len(common)
+        left_out = max(map(len, stamps)) - len(sets)
         if left_out:
-            note(f"{self._path}: {left_out} images without a partner of equal stamp in {topics} are left out")
-        return tuple(common)
+            note(f"{self._path}: {left_out} images without a partner of matching stamp in {topics} are left out")
+        apart_ns = int(np.ptp(sets, axis=1).max())
+        if apart_ns:
+            note(f"{self._path}: the stamps of {topics} differ by up to {apart_ns * 1e-6:.3g} ms")
+        return [tuple(map(int, each)) for each in sets]
 
     def _read_truth(self, stamps_ns: tuple[int, ...]) -> Array | None:
         """T_first_camera (N, 4, 4), when there is an odometry message at the stamp of every frame."""
-        if self._streams.truth is None:
+        truth = self._streams.truth
+        if truth is None:
             return None
         poses: dict[int, Array] = {}
-        child_frame, where = "", f"{self._path} {self._streams.truth.topic}"
-        for raw in self._messages(self._streams.truth):
-            message = self._decode(raw, self._streams.truth)
+        child_frame, where = "", f"{self._path} {truth.topic}"
+        for _, _, raw in self._bag.messages([truth]):
+            message = self._bag.decode(raw, truth)
             child_frame = message.child_frame_id
             stamp, pose = message.header.stamp, message.pose.pose
             poses[stamp.sec * 10**9 + stamp.nanosec] = _rigid(pose.position, pose.orientation, where)
         missing = sum(stamp not in poses for stamp in stamps_ns)
         if missing:
-            note(f"{self._path}: {self._streams.truth.topic} lacks {missing} of the frames' stamps and is not used")
+            note(f"{self._path}: {truth.topic} lacks {missing} of the frames' stamps and is not used")
             return None
         T_odom_base = np.array([poses[stamp] for stamp in stamps_ns])
         return relative_to_first(camera_path_from_odom(T_odom_base, self._camera_in(child_frame)))
 
     def _camera_in(self, base_frame: str) -> Array:
         """T_base_camera from /tf_static; without it the base is at the camera, in body axes."""
-        camera_frame = self._first(self._streams.images[0]).header.frame_id
-        transforms = self._streams.static_transforms
-        if transforms is None:
+        connection = self._streams.static_transforms
+        if connection is None:
             return T_BODY_OPTICAL
-        for raw in self._messages(transforms):
-            for stamped in self._decode(raw, transforms).transforms:
-                if (stamped.header.frame_id, stamped.child_frame_id) == (base_frame, camera_frame):
-                    position, rotation = stamped.transform.translation, stamped.transform.rotation
-                    return _rigid(position, rotation, f"{self._path} /tf_static")
-        return T_BODY_OPTICAL
-
-    def _first(self, connection: Connection) -> Any:
-        for raw in self._messages(connection):
-            return self._decode(raw, connection)
-        raise DataError(f"{self._path} has no message on {connection.topic}, which is required: record it too")
-
-    def _messages(self, connection: Connection, start: int | None = None, stop: int | None = None) -> Iterator[bytes]:
-        with _readable(self._path):
-            for _, _, raw in self._reader.messages([connection], start, stop):
-                yield raw
-
-    def _decode(self, raw: bytes, connection: Connection) -> Any:
-        with _readable(self._path):
-            return self._store.deserialize_cdr(raw, connection.msgtype)
+        tree = StaticTransforms()
+        for _, _, raw in self._bag.messages([connection]):
+            for stamped in self._bag.decode(raw, connection).transforms:
+                position, rotation = stamped.transform.translation, stamped.transform.rotation
+                T_parent_child = _rigid(position, rotation, f"{self._path} /tf_static")
+                tree.add(stamped.header.frame_id, stamped.child_frame_id, T_parent_child)
+        camera_frame = self._bag.first(self._streams.images[0]).header.frame_id
+        T_base_camera = tree.find(base_frame, camera_frame)
+        return T_BODY_OPTICAL if T_base_camera is None else T_base_camera
 
 
-def header_stamp(raw: bytes) -> int:
-    """The stamp, ns, of a serialised message (CDR) that begins with a std_msgs/Header; nothing else is decoded."""
-    if len(raw) < 12 or raw[0] != 0 or raw[1] not in (0, 1):
-        raise DataError("a message is cut off or not in CDR encoding: record the bag again")
-    seconds, nanoseconds = struct.unpack_from("<iI" if raw[1] else ">iI", raw, 4)
-    return int(seconds) * 10**9 + int(nanoseconds)
+def nearest_pairs(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Pairs (N, 2) of stamps in ns, each the nearest to the other, close enough to be of one instant.
+
+    Args:
+        first: (A,) increasing, at least one.
+        second: (B,) increasing, at least one.
+    """
+    period = int(np.median(np.diff(first))) if len(first) > 1 else 2 * _LONGEST_APART_NS
+    partner, back = _nearest(first, second), _nearest(second, first)
+    mutual = back[partner] == np.arange(len(first))
+    near = np.abs(second[partner] - first) < min(period // 2, _LONGEST_APART_NS)
+    kept = mutual & (near | (second[partner] == first))
+    return np.stack([first[kept], second[partner[kept]]], axis=1)
 
 
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Turns whatever the reading library raises about a damaged file into one DataError."""
-    try:
-        yield
-    except DataError:
-        raise
-    except Exception as error:  # noqa: BLE001 - the parser meets arbitrary bytes and leaks struct, key and codec errors
-        cause = " ".join(str(error).split())[:160] or type(error).__name__
-        raise DataError(
-            f"{path} is not a complete rosbag2 (MCAP or SQLite, zstd or not): {cause}; "
-            "record it again or repair it, for example with 'mcap recover'"
-        ) from None
+def _nearest(queries: NDArray[np.int64], stamps: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Index (Q,) of the nearest of `stamps` to each query."""
+    after = np.clip(np.searchsorted(stamps, queries), 1, max(len(stamps) - 1, 1))
+    before = after - 1
+    after = np.minimum(after, len(stamps) - 1)
+    return np.where(queries - stamps[before] <= stamps[after] - queries, before, after)
+
+
+def _fields(message: Any) -> tuple[Any, ...]:
+    """Of sensor_msgs/Image, as `decode_image` takes them."""
+    return message.height, message.width, message.encoding, message.is_bigendian, message.step, message.data
 
 
 def _rigid(position: Any, orientation: Any, where: str) -> Array:

@@ -67,8 +67,8 @@ class Sequence(ABC):
         return self if last - first == len(self) else _Window(self, first, last)
 
     def left_only(self) -> Sequence:
-        """The same frames without the right camera."""
-        return _LeftOnly(self) if self.rig.stereo else self
+        """The same frames without the right camera or the depth."""
+        return _LeftOnly(self) if self.rig.stereo or self.rig.depth else self
 
 
 class _Window(Sequence):

@@ -1,8 +1,9 @@
 """`subpx bench refiner`: refiners against each other on data that none of ours was trained on, in one run.
 
-Every figure stands beside that of the points as detected and of the published Keypt2Subpx where there is one for the
-detector. Held back are the `held_back` photographs and a street of another seed, whose layout is new but whose surfaces
-are made of the photographs that training may use; a KITTI folder and a folder of posed photographs are never trained on.
+Every figure stands beside that of the points as detected and, where there are weights for the detector, of Keypt2Subpx
+as published and as trained by us (`retrained`). Held back are the `held_back` photographs and a street of another seed,
+whose layout is new but whose surfaces are made of the photographs that training may use; a KITTI folder and a folder of
+posed photographs are never trained on.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from subpx_ros.evaluation.refiner_checks import (
     row_residuals,
 )
 from subpx_ros.evaluation.run import library_versions, write_json
-from subpx_ros.evaluation.side_by_side import PUBLISHED, refiners_for
+from subpx_ros.evaluation.side_by_side import PUBLISHED, RETRAINED, refiners_for
 from subpx_ros.output import output_folder
 from subpx_ros.pipeline import FrontEnd
 from subpx_ros.training.config import StreetSourceConfig, WarpsSourceConfig
@@ -144,9 +145,8 @@ def _held_back(warps: int, street: int) -> dict[str, PairSource]:
 
 
 def _with_second_only(refiners: Refiners) -> Refiners:
-    if PUBLISHED not in refiners:
-        return refiners
-    return dict(refiners) | {"published, second point": SecondOnly(refiners[PUBLISHED])}
+    moving_both = {name: refiner for name, refiner in refiners.items() if name in (PUBLISHED, RETRAINED)}
+    return dict(refiners) | {f"{name}, second point": SecondOnly(refiner) for name, refiner in moving_both.items()}
 
 
 _TABLES = (

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from subpx_ros.datatypes import Array
 from subpx_ros.evaluation.plots import new_figure, save_figure
 from subpx_ros.evaluation.refiner_checks import EndPoints, Sample
-from subpx_ros.evaluation.side_by_side import COLOURS, DETECTED, OURS, PUBLISHED
+from subpx_ros.evaluation.side_by_side import COLOURS, DETECTED, OURS, PUBLISHED, RETRAINED
 from subpx_ros.training.pairs import transfer
 
-_COLOURS = {label: COLOURS[label] for label in (PUBLISHED, OURS)}
+_COLOURS = {label: COLOURS[label] for label in (PUBLISHED, RETRAINED, OURS)}
 _DETECTED, _TRUTH = COLOURS[DETECTED], "#009E73"
 _PATCH_RADIUS = 6
 _PATCHES = 8

@@ -41,7 +41,7 @@ class RunRecord:
     refiner: str
     device: str
     mode: str
-    """mono or stereo."""
+    """mono, stereo or rgbd."""
     config: Mapping[str, Any]
     """All settings, nested plain values."""
     stamps_ns: Sequence[int]

@@ -20,13 +20,17 @@ class AlikedDetector(Detector):
     def __init__(self, config: FeatureConfig, device: torch.device, report: Callable[[str], None]) -> None:
         from kornia.feature.aliked import ALIKED
 
-        super().__init__(config, device, report)
         # A threshold of zero selects the strongest maxima; weak ones are dropped below. (With a threshold kornia
         # falls back to the mean score where nothing exceeds it, and a black image would be full of keypoints.)
-        network = ALIKED(self.name, max_num_keypoints=config.max_keypoints, detection_threshold=0.0)
-        tensors, source = weights.load_chosen(config.weights, self.name, report)
+        network = ALIKED(config.detector, max_num_keypoints=config.max_keypoints, detection_threshold=0.0)
+        tensors, source = weights.load_chosen(config.weights, config.detector, report)
         weights.load_into(network, tensors, source, constants=("dkd.hw_grid",))
         self._network = network.eval().to(device)
+        super().__init__(config, device, report)
+
+    def reconfigure(self, config: FeatureConfig) -> None:
+        super().reconfigure(config)
+        self._network.dkd.top_k = config.max_keypoints
 
     def _detect(self, images: torch.Tensor) -> list[Features]:
         height, width = images.shape[-2:]

@@ -27,8 +27,12 @@ class Detector(ABC):
         self.descriptor_size = entry.descriptor_size
         self.has_score_map = entry.has_score_map
         self.keypt2subpx = entry.keypt2subpx[0] if entry.keypt2subpx else None
-        self._config = config
         self._device = device
+        self.reconfigure(config)
+
+    def reconfigure(self, config: FeatureConfig) -> None:
+        """Other limits of the same detector, from the next image on."""
+        self._config = config
 
     def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Features]:
         """Features of grey images (H, W) uint8 of one common size, at most `max_keypoints` each."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import cv2
 import numpy as np
 import torch
@@ -25,8 +23,8 @@ class OrbDetector(Detector):
     minus twice the share of bits that differ.
     """
 
-    def __init__(self, config: FeatureConfig, device: torch.device, report: Callable[[str], None]) -> None:
-        super().__init__(config, device, report)
+    def reconfigure(self, config: FeatureConfig) -> None:
+        super().reconfigure(config)
         self._orb = cv2.ORB_create(  # type: ignore[attr-defined]
             nfeatures=_CANDIDATES * config.max_keypoints,
             scaleFactor=_SCALE_FACTOR,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -18,8 +17,8 @@ from subpx_ros.features.detector import Detector
 class SiftDetector(Detector):
     """Sub-pixel keypoints of scale-space extrema, descriptors of 128 values. One keypoint per position."""
 
-    def __init__(self, config: FeatureConfig, device: torch.device, report: Callable[[str], None]) -> None:
-        super().__init__(config, device, report)
+    def reconfigure(self, config: FeatureConfig) -> None:
+        super().reconfigure(config)
         options = {"nfeatures": config.max_keypoints, "contrastThreshold": config.detection_threshold}
         # OpenCV's type stubs leave SIFT out.
         create: Any = cv2.SIFT_create  # type: ignore[attr-defined]

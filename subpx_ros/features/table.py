@@ -21,7 +21,7 @@ class DetectorEntry:
     matchers: dict[str, str] = field(default_factory=dict)
     """Learned matchers that were trained for these features, each with its known checkpoint; empty: given by path."""
     keypt2subpx: tuple[str, ...] = ()
-    """Published Keypt2Subpx checkpoints that were trained for these features, the preferred one first."""
+    """Known Keypt2Subpx checkpoints that were trained for these features: the preferred published one first."""
     learned: bool = True
     """Whether it is a network: such detectors run on GPUs and can be exported."""
 
@@ -34,14 +34,14 @@ DETECTORS = {
         "subpx_ros.features.xfeat:XFeatDetector",
         64,
         matchers={"lighterglue": "lighterglue-xfeat"},
-        keypt2subpx=("keypt2subpx-xfeat",),
+        keypt2subpx=("keypt2subpx-xfeat", "keypt2subpx-xfeat-shipped"),
     ),
     "aliked-n16": DetectorEntry(
         _ALIKED,
         128,
         has_score_map=True,
         matchers={"lightglue": "lightglue-aliked"},
-        keypt2subpx=("keypt2subpx-aliked",),
+        keypt2subpx=("keypt2subpx-aliked", "keypt2subpx-aliked-shipped"),
     ),
     "aliked-t16": DetectorEntry(_ALIKED, 64, has_score_map=True),
     "aliked-n16rot": DetectorEntry(_ALIKED, 128, has_score_map=True),

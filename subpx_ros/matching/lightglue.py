@@ -31,10 +31,9 @@ class LightGlueMatcher(Matcher):
     def __init__(
         self, config: MatchingConfig, detector: Detector, device: torch.device, report: Callable[[str], None]
     ) -> None:
-        super().__init__(config, detector, device, report)
         known = matcher_checkpoint(detector.name, config.matcher, config.weights)
         tensors, source = weights.load_chosen(config.weights, known, report)
-        self.network = network_for(tensors, source, config.min_confidence).eval().to(device)
+        self.network = network_for(tensors, source).eval().to(device)
         if not config.adaptive:
             self.network.conf.depth_confidence = self.network.conf.width_confidence = -1
         self._needs_frames = bool(self.network.conf.add_scale_ori)
@@ -43,6 +42,11 @@ class LightGlueMatcher(Matcher):
                 f"the matcher {source} takes descriptors of {self.network.conf.input_dim} values, but {detector.name} "
                 f"makes {detector.descriptor_size}: choose the checkpoint that was trained for {detector.name}"
             )
+        super().__init__(config, detector, device, report)
+
+    def reconfigure(self, config: MatchingConfig) -> None:
+        super().reconfigure(config)
+        self.network.conf.filter_threshold = config.min_confidence
 
     def _match(self, features0: Features, features1: Features) -> Matches:
         found = self.network({"image0": self.view(features0), "image1": self.view(features1)})
@@ -70,7 +74,7 @@ class LightGlueMatcher(Matcher):
         return view
 
 
-def network_for(tensors: dict[str, torch.Tensor], source: str, min_confidence: float) -> Any:
+def network_for(tensors: dict[str, torch.Tensor], source: str) -> Any:
     """kornia's LightGlue of the size that a checkpoint's shapes ask for, with its weights.
 
     Raises:
@@ -93,9 +97,7 @@ def network_for(tensors: dict[str, torch.Tensor], source: str, min_confidence: f
     sizes = {"input_dim": input_size, "descriptor_dim": width, "n_layers": layers, "num_heads": heads}
     # LighterGlue was trained and published without early stopping.
     early_stop = {"depth_confidence": -1, "width_confidence": 0.95} if width < 256 else {}
-    network = LightGlue(
-        _NO_DOWNLOAD, **sizes, **early_stop, add_scale_ori=coordinates == 4, filter_threshold=min_confidence
-    )
+    network = LightGlue(_NO_DOWNLOAD, **sizes, **early_stop, add_scale_ori=coordinates == 4)
     weights.load_into(network, named, source, constants=("confidence_thresholds",))
     return network
 

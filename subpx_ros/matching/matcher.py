@@ -19,8 +19,12 @@ class Matcher(ABC):
         self, config: MatchingConfig, detector: Detector, device: torch.device, report: Callable[[str], None]
     ) -> None:
         self.name = config.matcher
-        self._config = config
         self._device = device
+        self.reconfigure(config)
+
+    def reconfigure(self, config: MatchingConfig) -> None:
+        """Other limits of the same matcher, from the next pair on."""
+        self._config = config
 
     def match(self, features0: Features, features1: Features) -> Matches:
         """One-to-one matches; none where either side has no features."""

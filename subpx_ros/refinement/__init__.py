@@ -37,7 +37,7 @@ def create_refiner(
         WeightsError: the weights cannot be had or do not fit.
     """
     if name == "auto":
-        name = _kind_of(config.weights) if config.weights else "subpx"
+        name = _kind_of(config.weights, report) if config.weights else "subpx"
     if name == "none":
         from subpx_ros.refinement.refiner import NoRefiner
 
@@ -51,6 +51,6 @@ def create_refiner(
     return SubpxRefiner(config, device, report)
 
 
-def _kind_of(chosen: str) -> str:
-    tensors, _ = weights.load_chosen(chosen, chosen)
+def _kind_of(chosen: str, report: Callable[[str], None]) -> str:
+    tensors, _ = weights.load_chosen(chosen, chosen, report)
     return "keypt2subpx" if "conv1a.weight" in tensors else "subpx"

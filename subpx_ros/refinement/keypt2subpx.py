@@ -18,7 +18,7 @@ from subpx_ros.config import RefinementConfig
 from subpx_ros.datatypes import Features, Matches
 from subpx_ros.errors import WeightsError
 from subpx_ros.features.detector import Detector
-from subpx_ros.fit import keypt2subpx_checkpoint
+from subpx_ros.fit import keypt2subpx_checkpoint, shipped_keypt2subpx
 from subpx_ros.refinement.patches import crop_patches
 from subpx_ros.refinement.refiner import Refinement, Refiner
 
@@ -72,7 +72,14 @@ class Keypt2SubpxRefiner(Refiner):
         self, config: RefinementConfig, detector: Detector, device: torch.device, report: Callable[[str], None]
     ) -> None:
         known = keypt2subpx_checkpoint(detector.name, config.weights)
-        tensors, source = weights.load_chosen(config.weights, known, report)
+        try:
+            tensors, source = weights.load_chosen(config.weights, known, report)
+        except WeightsError as error:
+            # Results must not depend on what could be downloaded, so the shipped weights are offered, not taken.
+            shipped = shipped_keypt2subpx(detector.name)
+            if not config.weights and shipped:
+                raise WeightsError(f"{error}; refinement.weights: {shipped} needs no download") from None
+            raise
         self._network = network_for(tensors, source).eval().to(device)
         if self._network.descriptor_size != detector.descriptor_size:
             raise WeightsError(

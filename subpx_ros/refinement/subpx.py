@@ -1,10 +1,11 @@
 """subpx: our own refiner. It moves the second keypoint of a match to where it sees the same place as the first.
 
-Patches are sampled bilinearly at the true sub-pixel positions, so one network serves every detector. A small shared
-encoder describes each pixel of a patch; the pixels around the first keypoint are correlated with those of the second
-patch at every shift of a small window, and also with their own patch, which tells how sharp a match could be at all.
-A head reads the shift from both, and how sure it is of it. A second stage repeats this where the first one pointed,
-with a larger template, and weighs what it sees against what the first one saw. The first keypoint stays, so that tracks and stereo pairs keep their reference.
+Patches are sampled bilinearly at the true sub-pixel positions, so one network serves every detector. The coarse stage
+describes every second pixel of both patches and correlates the middle of the first with all of the second; a head reads
+the shift. The fine stage samples the second patch again where the coarse one pointed, describes every pixel, and
+correlates a large template at the nine shifts of up to a pixel; then it does so once more from where it pointed itself,
+and a second head reads how sure it is. Either stage also correlates the first patch with itself, which tells how sharp
+a match could be at all. The first keypoint stays, so that tracks and stereo pairs keep their reference.
 """
 
 from __future__ import annotations
@@ -23,23 +24,26 @@ from subpx_ros.datatypes import Features, Matches
 from subpx_ros.refinement.patches import sample_patches
 from subpx_ros.refinement.refiner import Refinement, Refiner
 
-PATCH_SIZE = 17
-"""Side of a patch. Three 3x3 convolutions without padding leave maps of 11x11 features."""
-_MAP_SIZE = PATCH_SIZE - 6
-_CHANNELS = 16
-_WINDOWS = 8
+PATCH_SIZE = 21
+"""Side of the patches of the coarse stage, which leave maps of 7x7 features, 2 px apart."""
+_COARSE_MAP, _COARSE_TEMPLATE = 7, 3
+_FINE_TEMPLATE, _FINE_REACH = 9, 1
+_FINE_MAP = _FINE_TEMPLATE + 2 * _FINE_REACH
+_FINE_SIZE = _FINE_MAP + 6
+FINE_RUNS = 2
+_CHANNELS, _WINDOWS = 16, 8
 _HIDDEN = (128, 64)
 _NOISE_FLOOR = 0.01
 """Added to a patch's standard deviation, grey in [0, 1]: noise on an even surface stays noise."""
 _LOG_SHARPNESS = (-3.0, 5.0)
 """Bounds of the logarithm of 1 / standard deviation: 20 to 0.007 px."""
 _UNKNOWN_VARIANCE = 9.0
-"""Square of the reach, px^2, per axis: what is said of a keypoint outside of the image, which stays where it is."""
-# Few enough for a processor's cache, enough for several threads to share.
-_BATCH_CPU, _BATCH_GPU = 512, 8192
+"""px^2, per axis: what is said of a keypoint outside of the image, which stays where it is."""
+# Few enough for a processor's cache, enough for several threads to share: the products of features are many small steps.
+_BATCH_CPU, _BATCH_GPU = 1024, 8192
 
-SamplePatches = Callable[[torch.Tensor], torch.Tensor]
-"""Patches (N, 17, 17) of the second image around its keypoints moved by (N, 2) pixels."""
+SamplePatches = Callable[[torch.Tensor, int], torch.Tensor]
+"""Patches (N, size, size) of the second image around its keypoints moved by (N, 2) pixels, by the shift and the size."""
 
 
 @dataclass(frozen=True)
@@ -49,53 +53,43 @@ class Estimate:
     shift: torch.Tensor
     """(N, 2) from the given to the refined second keypoint, pixels."""
     whitening: torch.Tensor
-    """(N, 3) log u00, u01, log u11 of the upper triangular U, 1 / px, with U (error of the shift) of unit covariance."""
+    """(N, 3) log u00, u01, log u11 of the upper triangular U, 1 / px, with U (error of the shift) of unit covariance;
+    (N, 0) of the coarse stage, which predicts none."""
 
 
 class SubpxNetwork(nn.Module):
-    """183,000 parameters; see the module's description."""
+    """180,000 parameters; see the module's description."""
 
     covariance_scale: torch.Tensor
     """() factor by which the covariance was found too small on validation data."""
 
-    def __init__(self) -> None:
+    def __init__(self, fine_runs: int = FINE_RUNS) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(1, _CHANNELS, 3)
-        self.conv2 = nn.Conv2d(_CHANNELS, _CHANNELS, 3)
-        self.conv3 = nn.Conv2d(_CHANNELS, _CHANNELS, 3)
-        self.coarse = _Stage(template=5, reach=3, context=0)
-        self.fine = _Stage(template=7, reach=2, context=_HIDDEN[1])
+        self.coarse = _CoarseStage()
+        self.fine = _FineStage()
+        self.fine_runs = fine_runs
         self.register_buffer("covariance_scale", torch.ones(()))
 
     def forward(self, patches0: torch.Tensor, sample1: SamplePatches) -> list[Estimate]:
-        """The estimate of every stage, the last one being the result.
+        """The estimates of the coarse stage and of every run of the fine one, of which the last is the result.
 
-        No gradient flows from a stage into the shift it starts from.
+        No gradient flows from an estimate into the shift it starts from.
 
         Args:
-            patches0: (N, 17, 17) grey in [0, 1] around the first keypoints.
+            patches0: (N, 21, 21) grey in [0, 1] around the first keypoints.
             sample1: gives the patches of the second image around its moved keypoints.
         """
-        features0 = self.encode(patches0)
-        shift = patches0.new_zeros(len(patches0), 2)
-        context = patches0.new_zeros(len(patches0), 0)
-        estimates: list[Estimate] = []
-        for stage in (self.coarse, self.fine):
-            features1 = self.encode(sample1(shift))
-            own, other = stage.correlate(features0, features0), stage.correlate(features0, features1)
-            output, context = stage(own, other, context)
-            estimates.append(Estimate(shift + output[:, :2], output[:, 2:]))
-            shift = estimates[-1].shift.detach()
+        still = patches0.new_zeros(patches0.shape[0], 2)
+        coarse, context = self.coarse(patches0, sample1(still, PATCH_SIZE))
+        estimates = [Estimate(coarse, still[:, :0])]
+        inner = slice((PATCH_SIZE - _FINE_SIZE) // 2, (PATCH_SIZE + _FINE_SIZE) // 2)
+        features0 = self.fine.encode(patches0[:, inner, inner])
+        own = self.fine.correlate(features0, features0)
+        for _ in range(self.fine_runs):
+            start = estimates[-1].shift.detach()
+            fine, whitening = self.fine(features0, sample1(start, _FINE_SIZE), own, context)
+            estimates.append(Estimate(start + fine, whitening))
         return estimates
-
-    def encode(self, patches: torch.Tensor) -> torch.Tensor:
-        """Features (N, 16, 121) of patches (N, 17, 17), of unit mean square length."""
-        centred = patches[:, None] - patches.mean(dim=(1, 2))[:, None, None, None]
-        deviation = centred.square().mean(dim=(2, 3), keepdim=True).sqrt()
-        maps = (centred / (deviation + _NOISE_FLOOR)).contiguous(memory_format=torch.channels_last)
-        maps = self.conv3(relu(self.conv2(relu(self.conv1(maps)))))
-        features = maps.contiguous().flatten(2)
-        return features * features.square().sum(dim=1).mean(dim=1).add(1e-6).rsqrt()[:, None, None]
 
     def covariances(self, whitening: torch.Tensor) -> torch.Tensor:
         """(N, 2, 2) px^2 of the refined second keypoint, from an estimate's whitening (N, 3)."""
@@ -112,48 +106,109 @@ def unpack_whitening(whitening: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
     return log_u00.clamp(*_LOG_SHARPNESS).exp(), u01, log_u11.clamp(*_LOG_SHARPNESS).exp()
 
 
-class _Stage(nn.Module):
-    """Correlates the central features of patch 0 with patch 1 at all whole shifts up to `reach`, and reads the shift."""
+class _Encoder(nn.Module):
+    """Describes the pixels of patches, or every second one of them, by the 7x7 or 9x9 pixels around them."""
 
-    def __init__(self, template: int, reach: int, context: int) -> None:
+    def __init__(self, stride: int) -> None:
         super().__init__()
-        self._template, self._reach = template, reach
-        self._shifts = 2 * reach + 1
+        self.conv1 = nn.Conv2d(1, _CHANNELS, 5, stride)
+        self.conv2 = nn.Conv2d(_CHANNELS, _CHANNELS, 3)
+
+    def forward(self, patches: torch.Tensor) -> torch.Tensor:
+        """Features (N, M, M, 16) of unit mean square length, of patches (N, S, S)."""
+        maps = relu(self.conv1(_standardised(patches)[:, None]))
+        features: torch.Tensor = self.conv2(maps).permute(0, 2, 3, 1)
+        length = torch.linalg.vector_norm(features.flatten(1), dim=1) / features.shape[1]
+        return features * (length + 1e-3).reciprocal()[:, None, None, None]
+
+
+class _CoarseStage(nn.Module):
+    """Compares the middle 3x3 features of patch 0 with all of patch 1, and with all of its own patch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encode = _Encoder(stride=2)
+        self.layer1 = nn.Linear(2 * _COARSE_TEMPLATE**2 * _COARSE_MAP**2, _HIDDEN[0])
+        self.layer2 = nn.Linear(*_HIDDEN)
+        self.shift = _small(nn.Linear(_HIDDEN[1], 2))
+
+    def forward(self, patches0: torch.Tensor, patches1: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The shift (N, 2), pixels, and (N, 64), what the fine stage is told of this one; of patches (N, 21, 21)."""
+        features0 = self.encode(patches0)
+        products = [_products(features0, each, _COARSE_TEMPLATE) for each in (features0, self.encode(patches1))]
+        hidden = relu(self.layer1(torch.cat(products, dim=1)))
+        hidden = relu(self.layer2(hidden))
+        return self.shift(hidden), hidden
+
+
+class _FineStage(nn.Module):
+    """Correlates the middle 9x9 features of patch 0 with patch 1, and with its own patch, at shifts of up to a pixel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encode = _Encoder(stride=1)
         # How much each pixel of the template counts, learned several times over.
-        self.windows = nn.Linear(template**2, _WINDOWS, bias=False)
-        self.layer1 = nn.Linear(2 * self._shifts**2 * _WINDOWS + context, _HIDDEN[0])
-        self.layer2 = nn.Linear(_HIDDEN[0], _HIDDEN[1])
-        self.layer3 = nn.Linear(_HIDDEN[1], 5)
+        self.windows = nn.Linear(_FINE_TEMPLATE**2, _WINDOWS, bias=False)
+        inputs = 2 * (2 * _FINE_REACH + 1) ** 2 * _WINDOWS + _HIDDEN[1]
+        self.layer1 = nn.Linear(inputs, _HIDDEN[0])
+        self.layer2 = nn.Linear(*_HIDDEN)
+        self.shift = _small(nn.Linear(_HIDDEN[1], 2))
+        self.certainty1 = nn.Linear(inputs + _HIDDEN[1], _HIDDEN[1])
+        self.certainty2 = _small(nn.Linear(_HIDDEN[1], 3))
         with torch.no_grad():
-            self.windows.weight.normal_(0.5 / template, 0.02)
-            self.layer3.weight.mul_(0.1)
-            self.layer3.bias.zero_()
+            self.windows.weight.normal_(0.5 / _FINE_TEMPLATE, 0.02)
 
     def forward(
-        self, autocorrelation: torch.Tensor, correlation: torch.Tensor, context: torch.Tensor
+        self, features0: torch.Tensor, patches1: torch.Tensor, own: torch.Tensor, context: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(N, 5): x and y of the shift, and the whitening; and (N, 64), what the next stage is told of this one."""
-        hidden = relu(self.layer1(torch.cat([autocorrelation, correlation, context], dim=1)))
-        hidden = relu(self.layer2(hidden))
-        return self.layer3(hidden), hidden
+        """The shift (N, 2), pixels, and the whitening (N, 3).
+
+        Args:
+            features0: (N, 11, 11, 16) of the first patches.
+            patches1: (N, 17, 17)
+            own: (N, 72) the correlation of features0 with itself.
+            context: (N, 64) of the coarse stage.
+        """
+        inputs = torch.cat([own, self.correlate(features0, self.encode(patches1)), context], dim=1)
+        hidden = relu(self.layer2(relu(self.layer1(inputs))))
+        # What the shift is read from does not learn from the covariance.
+        seen = torch.cat([inputs, hidden], dim=1).detach()
+        return self.shift(hidden), self.certainty2(relu(self.certainty1(seen)))
 
     def correlate(self, features0: torch.Tensor, features1: torch.Tensor) -> torch.Tensor:
-        """Correlation (N, shifts * windows) of the template of features0 with features1, both (N, 16, 121)."""
-        count, size = len(features0), self._template
-        first = (_MAP_SIZE - size) // 2
-        maps = features0.unflatten(2, (_MAP_SIZE, _MAP_SIZE))
-        template = maps[:, :, first : first + size, first : first + size].flatten(2)
-        products = torch.bmm(template.transpose(1, 2), features1)
-        # Of all products of a template pixel (row, column) with a pixel of patch 1, those that a common shift brings
-        # together lie on diagonals of the matrix: a view with the axes match, shift y, shift x, row, column.
-        row_of_products = _MAP_SIZE**2
-        diagonals = products.as_strided(
-            (count, self._shifts, self._shifts, size, size),
-            (size**2 * row_of_products, _MAP_SIZE, 1, size * row_of_products + _MAP_SIZE, row_of_products + 1),
-            (first - self._reach) * (_MAP_SIZE + 1),
-        )
-        weighted: torch.Tensor = self.windows(diagonals.reshape(count, self._shifts**2, size**2))
+        """Correlation (N, shifts * windows) of the middle of features0 with features1, both (N, 11, 11, 16)."""
+        middle = slice(_FINE_REACH, _FINE_REACH + _FINE_TEMPLATE)
+        template = features0[:, middle, middle].contiguous()
+        maps = [
+            (template * features1[:, y : y + _FINE_TEMPLATE, x : x + _FINE_TEMPLATE]).sum(dim=3)
+            for y in range(2 * _FINE_REACH + 1)
+            for x in range(2 * _FINE_REACH + 1)
+        ]
+        weighted: torch.Tensor = self.windows(torch.stack(maps, dim=1).flatten(2))
         return weighted.flatten(1)
+
+
+def _products(features0: torch.Tensor, features1: torch.Tensor, template: int) -> torch.Tensor:
+    """Products (N, template pixels * pixels) of the middle of features0 with all of features1, both (N, M, M, 16)."""
+    first = (features0.shape[1] - template) // 2
+    middle = features0[:, first : first + template, first : first + template].flatten(1, 2)
+    return (middle @ features1.flatten(1, 2).transpose(1, 2)).flatten(1)
+
+
+def _standardised(patches: torch.Tensor) -> torch.Tensor:
+    """Patches (N, S, S) of zero mean and, but for the noise floor, unit variance."""
+    pixels = patches.flatten(1)
+    centred = pixels - pixels.mean(dim=1, keepdim=True)
+    deviation = torch.linalg.vector_norm(centred, dim=1, keepdim=True) / patches.shape[1]
+    return (centred / (deviation + _NOISE_FLOOR)).view_as(patches)
+
+
+def _small(layer: nn.Linear) -> nn.Linear:
+    """The layer, starting with small outputs."""
+    with torch.no_grad():
+        layer.weight.mul_(0.1)
+        layer.bias.zero_()
+    return layer
 
 
 class SubpxRefiner(Refiner):
@@ -162,7 +217,8 @@ class SubpxRefiner(Refiner):
     name = "subpx"
 
     def __init__(self, config: RefinementConfig, device: torch.device, report: Callable[[str], None]) -> None:
-        self._network = SubpxNetwork().eval().to(device)
+        # Channels last, so that products of features read memory in a row.
+        self._network = SubpxNetwork().eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         tensors, source = weights.load_chosen(config.weights, "subpx", report)
         weights.load_into(self._network, tensors, source)
 
@@ -206,8 +262,8 @@ def refine_second(
     )
 
 
-def _sample_moved(image: torch.Tensor, keypoints: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
-    return sample_patches(image, keypoints + shift, PATCH_SIZE)
+def _sample_moved(image: torch.Tensor, keypoints: torch.Tensor, shift: torch.Tensor, size: int) -> torch.Tensor:
+    return sample_patches(image, keypoints + shift, size)
 
 
 def _inside(image: torch.Tensor, keypoints: torch.Tensor) -> torch.Tensor:

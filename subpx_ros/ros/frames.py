@@ -15,6 +15,7 @@ from subpx_ros.datatypes import Array
 from subpx_ros.errors import ConfigError
 from subpx_ros.frames import T_BODY_OPTICAL
 from subpx_ros.geometry import hat, se3
+from subpx_ros.velocity import Velocity
 
 
 def base_from_optical(camera_in_base: str) -> Array:
@@ -61,3 +62,12 @@ def covariance_to_base(covariance: Array, T_odom_base: Array, T_base_optical: Ar
     moved: Array = jacobian @ covariance @ jacobian.T
     symmetric: Array = 0.5 * (moved + moved.T)
     return symmetric
+
+
+def velocity_to_base(velocity: Velocity, T_base_optical: Array) -> Velocity:
+    """The velocity of the base in its own axes from that of the camera in its own: the adjoint of T_base_optical."""
+    rotation = T_base_optical[:3, :3]
+    adjoint = np.kron(np.eye(2), rotation)
+    adjoint[:3, 3:] = hat(T_base_optical[:3, 3]) @ rotation
+    covariance = adjoint @ velocity.covariance @ adjoint.T
+    return Velocity(adjoint @ velocity.twist, 0.5 * (covariance + covariance.T))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from copy import copy
 from typing import Any
 
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -13,13 +14,20 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from subpx_ros.config import NodeConfig
 from subpx_ros.ros import distro
-from subpx_ros.ros.messages import ImageSet
+from subpx_ros.ros.messages import ImageSet, stamp_to_ns
 
 TOPICS = {
     "mono": ("image_rect", "camera_info"),
     "stereo": ("left/image_rect", "left/camera_info", "right/image_rect", "right/camera_info"),
+    "rgbd": ("image_rect", "camera_info", "depth/image_rect"),
 }
-"""Relative names per mode, in the order of ImageSet's fields."""
+"""Relative names per mode, as they are without `rectify`."""
+_FIELDS = {
+    "mono": ("image", "camera_info"),
+    "stereo": ("image", "camera_info", "right_image", "right_camera_info"),
+    "rgbd": ("image", "camera_info", "depth"),
+}
+"""Of ImageSet, in the order of TOPICS."""
 
 _QUEUE_SIZE = 30
 """Messages per topic that wait for the others of their set."""
@@ -27,18 +35,43 @@ _QUEUE_SIZE_RELIABLE = 500
 """Small messages overtake large ones by far when a sender does not wait, and in a replay no set may be lost."""
 
 
-class _CountingSubscriber(distro.Subscriber):  # type: ignore[misc]
-    """Counts messages, and keeps out stamps that a ROS time cannot hold, which the synchroniser may choke on."""
+def input_topics(mode: str, rectify: bool = False) -> tuple[str, ...]:
+    """Relative names of what a node subscribes to, without the ending of a compressed transport."""
+    return tuple(name.replace("image_rect", "image_raw") if rectify else name for name in TOPICS[mode])
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.count = 0
-        super().__init__(*args, **kwargs)
+
+def message_type(topic: str, transport: str = "raw") -> tuple[type, str]:
+    """The message of one of the `input_topics` and the ending that image_transport gives its name."""
+    if topic.endswith("camera_info"):
+        return CameraInfo, ""
+    if transport == "raw":
+        return Image, ""
+    return CompressedImage, "/compressedDepth" if topic.startswith("depth/") else "/compressed"
+
+
+class _WatchedSubscriber(distro.Subscriber):  # type: ignore[misc]
+    """Knows what came, and keeps out stamps that a ROS time cannot hold, which the synchroniser may choke on."""
+
+    def __init__(self, node: Node, *args: Any, **kwargs: Any) -> None:
+        self.new = 0
+        """Messages since the last complete set."""
+        self.last_ns: int | None = None
+        self.trouble = ""
+        """Why messages do not get through, where that is known."""
+        events = SubscriptionEventCallbacks(incompatible_qos=self._incompatible)
+        super().__init__(node, *args, event_callbacks=events, **kwargs)
 
     def callback(self, message: Any) -> None:
-        self.count += 1
+        self.new += 1
         stamp = message.header.stamp
-        if stamp.sec >= 0 and stamp.nanosec < 10**9:
-            super().callback(message)
+        if stamp.sec < 0 or stamp.nanosec >= 10**9:
+            self.trouble = f"the stamp {stamp.sec} s {stamp.nanosec} ns is no time"
+            return
+        self.trouble, self.last_ns = "", stamp_to_ns(stamp)
+        super().callback(message)
+
+    def _incompatible(self, event: Any) -> None:
+        self.trouble = "a publisher's QoS does not fit, see qos_overrides"
 
 
 class Inputs:
@@ -46,8 +79,11 @@ class Inputs:
 
     def __init__(self, node: Node, mode: str, settings: NodeConfig, on_set: Callable[[ImageSet], None]) -> None:
         self._node = node
+        self._fields = _FIELDS[mode]
+        self._settings = settings
         self._on_set: Callable[[ImageSet], None] | None = on_set
-        self._subscribers = [self._subscribe(topic, settings) for topic in TOPICS[mode]]
+        self._any = False
+        self._subscribers = [self._subscribe(topic) for topic in input_topics(mode, settings.rectify)]
         size = _QUEUE_SIZE_RELIABLE if settings.reliable else _QUEUE_SIZE
         if settings.sync_slop_s > 0:
             synchroniser = distro.ApproximateTimeSynchronizer(self._subscribers, size, settings.sync_slop_s)
@@ -55,32 +91,41 @@ class Inputs:
             synchroniser = distro.TimeSynchronizer(self._subscribers, size)
         synchroniser.registerCallback(self._receive)
 
-    def _subscribe(self, topic: str, settings: NodeConfig) -> _CountingSubscriber:
-        kind: type = CameraInfo
-        if topic.endswith("image_rect"):
-            kind = CompressedImage if settings.image_transport == "compressed" else Image
-        if kind is CompressedImage:
+    def _subscribe(self, topic: str) -> _WatchedSubscriber:
+        kind, ending = message_type(topic, self._settings.image_transport)
+        if ending:
             # image_transport's rule: remapping the base topic moves the compressed one with it.
-            topic = f"{self._node.resolve_topic_name(topic)}/compressed"
+            topic = f"{self._node.resolve_topic_name(topic)}{ending}"
         # Overrides are written into the profile that is passed, so rclpy's own one is copied.
-        return _CountingSubscriber(
+        return _WatchedSubscriber(
             self._node,
             kind,
             topic,
-            qos_profile=reliable_keep_all() if settings.reliable else copy(qos_profile_sensor_data),
+            qos_profile=reliable_keep_all() if self._settings.reliable else copy(qos_profile_sensor_data),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
 
     def _receive(self, *messages: Any) -> None:
+        self._any = True
+        for subscriber in self._subscribers:
+            subscriber.new = 0
         if self._on_set is not None:
-            self._on_set(ImageSet(*messages))
+            self._on_set(ImageSet(**dict(zip(self._fields, messages, strict=True)), rectify=self._settings.rectify))
 
     def missing(self) -> str:
         """Why no complete set comes, for people."""
-        silent = [subscriber.sub.topic_name for subscriber in self._subscribers if subscriber.count == 0]
+        troubles = [f"{each.sub.topic_name}: {each.trouble}" for each in self._subscribers if each.trouble]
+        if troubles:
+            return "; ".join(troubles)
+        silent = [each.sub.topic_name for each in self._subscribers if each.new == 0]
         if silent:
-            return f"nothing received on {', '.join(silent)}"
-        return "no new set of images with matching stamps"
+            return f"nothing received on {', '.join(silent)}" + (" since the last set" if self._any else "")
+        stamps = [each.last_ns for each in self._subscribers if each.last_ns is not None]
+        difference = (max(stamps, default=0) - min(stamps, default=0)) * 1e-9
+        return (
+            f"no set of images with matching stamps: the newest of each topic differ by {difference:.4f} s, and "
+            f"sync_slop_s is {self._settings.sync_slop_s:g} s"
+        )
 
     def close(self) -> None:
         self._on_set = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,10 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from subpx_ros.datasets.camera_info import rig_from_camera_infos
-from subpx_ros.datasets.image_decoding import decode_image
+from subpx_ros.datasets.camera_info import cameras_from_infos
+from subpx_ros.datasets.depth_decoding import decode_compressed_depth, decode_depth
+from subpx_ros.datasets.image_decoding import decode_grey, decode_image
+from subpx_ros.datasets.image_files import check_size
 from subpx_ros.datatypes import Camera, Frame, Rig
 from subpx_ros.errors import DataError
 from subpx_ros.ros.distro import CvBridge
@@ -31,35 +34,64 @@ _bridge = CvBridge()
 
 @dataclass(frozen=True)
 class ImageSet:
-    """The messages of one instant, as they came. The right camera's are None for one camera."""
+    """The messages of one instant, as they came. The right camera's are None for one camera, depth where there is none."""
 
     image: Image | CompressedImage
     camera_info: CameraInfo
     right_image: Image | CompressedImage | None = None
     right_camera_info: CameraInfo | None = None
+    depth: Image | CompressedImage | None = None
+    rectify: bool = False
+    """Whether the images are as the sensors took them, with the distortion that camera_info describes."""
 
     @property
     def header(self) -> Header:
         """Stamp and optical frame of the left or only image."""
         return self.image.header
 
+    @property
+    def sync_difference_s(self) -> float:
+        """Latest minus earliest stamp of the set."""
+        messages = (self.image, self.camera_info, self.right_image, self.right_camera_info, self.depth)
+        stamps = [stamp_to_ns(each.header.stamp) for each in messages if each is not None]
+        return (max(stamps) - min(stamps)) * 1e-9
+
 
 def frame_from_messages(images: ImageSet) -> Frame:
-    """Grey images with their calibration and the left image's stamp.
+    """Grey rectified images, and depth where there is one, with their calibration and the left image's stamp.
 
     Raises:
         DataError: an image or a camera_info that cannot be used; the message names it.
     """
-    rig = rig_from_camera_infos(images.camera_info, images.right_camera_info)
-    right = None if images.right_image is None else grey_image(images.right_image, "right image")
-    return Frame(stamp_to_ns(images.header.stamp), grey_image(images.image, "image"), rig, right)
+    greys = [grey_image(images.image, "image")]
+    infos = [images.camera_info]
+    if images.right_image is not None and images.right_camera_info is not None:
+        greys.append(grey_image(images.right_image, "right image"))
+        infos.append(images.right_camera_info)
+    depth = None if images.depth is None else depth_image(images.depth)
+    sizes = [(grey.shape[1], grey.shape[0]) for grey in greys]
+    cameras = cameras_from_infos(infos, sizes, images.rectify, images.depth is not None)
+    return cameras.frame(stamp_to_ns(images.header.stamp), greys, depth)
+
+
+def depth_image(message: Image | CompressedImage) -> NDArray[np.float32]:
+    """(H, W) float32 metres, NaN where unknown. Raises DataError."""
+    try:
+        if isinstance(message, CompressedImage):
+            return decode_compressed_depth(message.format, message.data)
+        return decode_depth(
+            message.height, message.width, message.encoding, message.is_bigendian, message.step, message.data
+        )
+    except DataError as error:
+        raise DataError(f"the depth image cannot be used: {error}") from error
 
 
 def grey_image(message: Image | CompressedImage, what: str = "image") -> NDArray[np.uint8]:
     """(H, W) uint8 grey. Raises DataError."""
     try:
         if isinstance(message, CompressedImage):
-            return _as_grey(_bridge.compressed_imgmsg_to_cv2(message, desired_encoding="mono8"))
+            # cv_bridge decodes whatever size the header claims; ours looks at it first.
+            return decode_grey(message.data)
         _check_length(message)
         if message.encoding in _CV_BRIDGE_ENCODINGS:
             return _as_grey(_bridge.imgmsg_to_cv2(message, desired_encoding="mono8"))
@@ -71,6 +103,7 @@ def grey_image(message: Image | CompressedImage, what: str = "image") -> NDArray
 
 
 def _check_length(message: Image) -> None:
+    check_size(message.width, message.height, "image")
     required = message.height * message.step
     if required == 0 or len(message.data) < required:
         raise DataError(
@@ -92,6 +125,30 @@ def image_message(pixels: NDArray[np.uint8], header: Header) -> Image:
     message = Image(header=header, height=height, width=width, encoding="mono8", step=width)
     message.data = byte_array(pixels)
     return message
+
+
+def compressed_image_message(pixels: NDArray[np.uint8], header: Header) -> CompressedImage:
+    """(H, W) uint8 grey as a PNG."""
+    return CompressedImage(header=header, format="mono8; png compressed ", data=_png(pixels))
+
+
+def depth_message(metres: NDArray[np.float32], header: Header, compressed: bool = False) -> Image | CompressedImage:
+    """(H, W) float32 depth: exact as 32FC1; compressed in whole millimetres, as compressed_depth_image_transport does."""
+    height, width = metres.shape
+    if not compressed:
+        message = Image(header=header, height=height, width=width, encoding="32FC1", step=4 * width)
+        message.is_bigendian = int(sys.byteorder == "big")
+        message.data = byte_array(np.ascontiguousarray(metres, dtype=np.float32).view(np.uint8))
+        return message
+    millimetres = np.clip(np.rint(np.nan_to_num(1e3 * metres)), 0, 2**16 - 1).astype(np.uint16)
+    data = array.array("B", bytes(12)) + _png(millimetres)
+    return CompressedImage(header=header, format="16UC1; compressedDepth png", data=data)
+
+
+def _png(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> array.array[int]:
+    import cv2
+
+    return byte_array(cv2.imencode(".png", pixels)[1])
 
 
 def camera_info_messages(rig: Rig, left_header: Header, right_header: Header) -> tuple[CameraInfo, CameraInfo | None]:
@@ -132,7 +189,7 @@ def stamp_from_ns(stamp_ns: int) -> Time:
 def byte_array(values: NDArray[np.uint8] | NDArray[np.bool_]) -> array.array[int]:
     """For a uint8[] field: setting one from bytes or numpy is checked element by element, from this it is not."""
     filled = array.array("B")
-    filled.frombytes(np.ascontiguousarray(values, dtype=np.uint8).data.cast("B"))
+    filled.frombytes(np.ascontiguousarray(values, dtype=np.uint8).reshape(-1).data)
     return filled
 
 

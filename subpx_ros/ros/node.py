@@ -1,4 +1,4 @@
-"""The managed node `subpx_odometry`: what its lifecycle transitions do, and the program around it.
+"""The managed node `subpx_odometry`: what its lifecycle transitions do, and serving it.
 
 A callback stores the newest set of images; the worker converts, tracks and publishes. Models are loaded by
 `configure`, before anything is subscribed; `activate` subscribes.
@@ -6,21 +6,24 @@ A callback stores the newest set of images; the worker converts, tracks and publ
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-from types import FrameType
+import traceback
+from collections.abc import Callable
 from typing import Any
 
 import rclpy
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
+from rclpy.utilities import get_default_context
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from subpx_ros.errors import SubpxError
+from subpx_ros.ros.diagnostics import Diagnostics
+from subpx_ros.ros.extrinsics import Extrinsics
 from subpx_ros.ros.inputs import Inputs
 from subpx_ros.ros.outputs import Outputs
 from subpx_ros.ros.parameters import Effective, NodeParameters
@@ -30,7 +33,6 @@ from subpx_ros.ros.worker import Worker
 NODE_NAME = "subpx_odometry"
 
 _HEARTBEAT_S = 0.5
-_STOP_S = 1.5
 
 
 class OdometryNode(LifecycleNode):
@@ -41,6 +43,7 @@ class OdometryNode(LifecycleNode):
         self._settings = NodeParameters(self)
         self._effective: Effective | None = None
         self._tracker: Tracker | None = None
+        self._extrinsics: Extrinsics | None = None
         self._outputs: Outputs | None = None
         self._inputs: Inputs | None = None
         self._worker: Worker | None = None
@@ -54,15 +57,17 @@ class OdometryNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         try:
             self._configure()
-        except SubpxError as error:
-            self.get_logger().error(f"cannot configure: {error}")
+        except Exception as error:  # noqa: BLE001 - rclpy would keep a defect to itself
+            cause = str(error) if isinstance(error, SubpxError) else traceback.format_exc()
+            self.get_logger().error(f"cannot configure: {cause}")
             self._free()
             return TransitionCallbackReturn.FAILURE
         return super().on_configure(state)
 
     def _configure(self) -> None:
-        self._effective = effective = self._settings.freeze()
-        self._outputs = Outputs(self, effective.node)
+        self._effective = effective = self._settings.freeze(self._reconfigure)
+        self._extrinsics = Extrinsics(self, effective.node)
+        self._outputs = Outputs(self, effective.node, self._extrinsics)
         self._tracker = tracker = Tracker(effective.config, self._say)
         names = tracker.names
         self._settings.show({"device": tracker.device, "refiner": names.refiner})
@@ -71,26 +76,39 @@ class OdometryNode(LifecycleNode):
             f"on {tracker.device}"
         )
 
+    def _reconfigure(self, effective: Effective) -> None:
+        """Live parameters changed, and were checked."""
+        self._effective = effective
+        if self._worker is not None:
+            self._worker.reconfigure(effective)
+        elif self._tracker is not None and self._outputs is not None:
+            self._tracker.reconfigure(effective.config)
+            self._outputs.reconfigure(effective.node)
+
     def _say(self, line: str) -> None:
         self.get_logger().info(line)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        if self._effective is None or self._tracker is None or self._outputs is None:
+        if self._effective is None or self._tracker is None or self._outputs is None or self._extrinsics is None:
             return TransitionCallbackReturn.ERROR
         done = super().on_activate(state)
         settings = self._effective.node
         self._tracker.forget()
-        self._worker = Worker(self._tracker, self._outputs, settings.keep_all, self.get_logger(), self.context.ok)
+        self._extrinsics.prepare()
+        diagnostics = Diagnostics(self.get_fully_qualified_name().lstrip("/"), settings.diagnostics)
+        self._worker = Worker(
+            self._tracker, self._outputs, diagnostics, settings.keep_all, self.get_logger(), self.context.ok
+        )
         self._worker.start()
         self._inputs = Inputs(self, self._effective.config.mode, settings, self._worker.put)
         # Not the node's clock: simulated time stands still while nothing is played.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self._heartbeat = self.create_timer(_HEARTBEAT_S, self._tell_silence, clock=clock)
+        self._heartbeat = self.create_timer(_HEARTBEAT_S, self._beat, clock=clock)
         self.get_logger().info("active: waiting for images")
         return done
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._stop()
+        self.stop()
         self.get_logger().info("inactive")
         return super().on_deactivate(state)
 
@@ -99,12 +117,12 @@ class OdometryNode(LifecycleNode):
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._stop()
+        self.stop()
         self._free()
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._stop()
+        self.stop()
         self._free()
         return TransitionCallbackReturn.SUCCESS
 
@@ -114,31 +132,31 @@ class OdometryNode(LifecycleNode):
             return False
         return bool(self.trigger_activate() == TransitionCallbackReturn.SUCCESS)
 
-    def _stop(self, timeout_s: float | None = None) -> bool:
-        """Unsubscribes and ends the worker. False when its frame took longer than the timeout."""
+    def stop(self) -> None:
+        """Unsubscribes, and ends the worker after the frame that it is in."""
         if self._heartbeat is not None:
             self.destroy_timer(self._heartbeat)
             self._heartbeat = None
         if self._inputs is not None:
             self._inputs.close()
             self._inputs = None
+        if self._extrinsics is not None:
+            self._extrinsics.stop_waiting()
         worker, self._worker = self._worker, None
-        return worker is None or worker.stop(timeout_s)
+        if worker is not None:
+            worker.stop()
 
     def _free(self) -> None:
         if self._outputs is not None:
             self._outputs.destroy()
-        self._outputs = self._tracker = self._effective = None
+        if self._extrinsics is not None:
+            self._extrinsics.close()
+        self._outputs = self._extrinsics = self._tracker = self._effective = None
         self._settings.thaw()
 
-    def stop(self) -> bool:
-        """Before the program ends. False when the worker is still in a frame and cannot be joined in time."""
-        return self._stop(_STOP_S)
-
-    def _tell_silence(self) -> None:
+    def _beat(self) -> None:
         if self._worker is not None and self._inputs is not None:
-            header = Header(stamp=self.get_clock().now().to_msg())
-            self._worker.publish_silence(header, self._inputs.missing())
+            self._worker.beat(Header(stamp=self.get_clock().now().to_msg()), self._inputs.missing())
 
     def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self._worker is None or self._tracker is None:
@@ -151,60 +169,40 @@ class OdometryNode(LifecycleNode):
         return response
 
 
-def main(args: list[str] | None = None) -> int:
-    """Runs the node until it is told to stop. Returns the exit code: 0 after SIGINT or SIGTERM, 2 when it cannot start."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
-    node = None
-    stopped = True
-    code = 0
-    try:
-        _init(args)
-        node = OdometryNode()
-        code = _run(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except SubpxError as error:
-        print(f"{NODE_NAME}: {error}", file=sys.stderr)
-        code = 2
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        stopped = node is None or node.stop()
-        if stopped:
-            if node is not None:
-                node.destroy_node()
-            rclpy.try_shutdown()
-    if not stopped:
-        # The worker is inside a network: the interpreter cannot be torn down around it.
-        sys.stderr.flush()
-        os._exit(code)
-    return code
+def run(args: list[str] | None, on_stop: Callable[[Callable[[], None]], None]) -> int:
+    """Starts the node and serves until told to stop. Returns the exit code: 2 when it could not be started, which it said.
 
+    Args:
+        args: of the command line; None for those of the process.
+        on_stop: given a function that ends the serving, which may be called from any thread.
 
-def _init(args: list[str] | None) -> None:
+    Raises:
+        SubpxError: ROS refuses the arguments, or a parameter is not valid.
+    """
+    stop: Future[None] = Future()
+    on_stop(lambda: stop.set_result(None))
     try:
-        rclpy.init(args=args)
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:
         first_line = str(error).partition("\n")[0]
         raise SubpxError(f"ROS 2 does not start with these arguments: {first_line}") from error
+    try:
+        node = OdometryNode()
+        try:
+            return _serve(node, stop)
+        finally:
+            node.stop()
+            node.destroy_node()
+    finally:
+        rclpy.try_shutdown()
+        # Others forget this process now instead of when they have missed it for long.
+        get_default_context().destroy()
 
 
-def _run(node: OdometryNode) -> int:
+def _serve(node: OdometryNode, stop: Future[None]) -> int:
     if node.autostart and not node.start():
         return 2
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    executor.spin()
+    executor.spin_until_future_complete(stop)
     return 0
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    # A second signal must not interrupt the clean-up of the first.
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
-if __name__ == "__main__":
-    sys.exit(main())

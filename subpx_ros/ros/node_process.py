@@ -61,7 +61,7 @@ class NodeProcess:
         parameter_file = Path(self._folder.name) / "parameters.yaml"
         parameter_file.write_text(yaml.safe_dump({"/**": {"ros__parameters": self._parameters}}), encoding="utf-8")
         self._log = Path(self._folder.name) / "log.txt"
-        command = [sys.executable, "-m", "subpx_ros.ros.node", "--ros-args", "--params-file", str(parameter_file)]
+        command = [sys.executable, "-m", "subpx_ros.node_program", "--ros-args", "--params-file", str(parameter_file)]
         try:
             with self._log.open("wb") as log, _signals_held():
                 # A session of its own: Ctrl-C reaches this process only, which then ends the node in order.
@@ -84,10 +84,18 @@ class NodeProcess:
             raise RuntimeError("the node's process exists inside a with block only")
         return self._child
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def send_signal(self, number: int) -> None:
+        """Sends a signal and does not wait."""
+        self._process.send_signal(number)
+
     def stop(self, number: int = signal.SIGINT) -> int:
         """Sends the signal, waits, and kills what does not end in time. Returns the exit code, negative for a signal."""
         try:
-            self._process.send_signal(number)
+            self.send_signal(number)
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(_STOP_S)
         finally:
@@ -100,9 +108,13 @@ class NodeProcess:
         if code is not None:
             raise SubpxError(f"the node ended early (exit code {code}): {self.last_words()}")
 
+    def log(self) -> str:
+        """What the node has written so far."""
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
     def last_words(self) -> str:
         """The last lines that the node wrote, as one line."""
-        lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
+        lines = self.log().split("\n")
         return " | ".join([line.strip() for line in lines if line.strip()][-3:]) or "it wrote nothing"
 
     def peak_rss_mb(self) -> float | None:
@@ -117,18 +129,21 @@ class NodeProcess:
 
 @contextmanager
 def _signals_held() -> Iterator[None]:
-    """Ctrl-C takes effect after the block: in the middle of starting a child it would leave one that nobody knows."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    caught: list[int] = []
+    """Ctrl-C takes effect after the block: in the middle of starting a child it would leave one that nobody knows.
+
+    A child that starts inside has both signals held back too, until it is ready to take them.
+    """
     numbers: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)
-    previous = {
-        number: signal.signal(number, lambda caught_number, _: caught.append(caught_number)) for number in numbers
-    }
+    caught: list[int] = []
+    previous: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        # Another thread may receive them; Python then calls the handler in this one.
+        previous = {number: signal.signal(number, lambda number, _: caught.append(number)) for number in numbers}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in previous.items():
             signal.signal(number, handler)
     for number in caught:

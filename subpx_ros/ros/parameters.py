@@ -8,7 +8,7 @@ show the values in effect.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass
 from typing import Any
 
@@ -17,13 +17,11 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from subpx_ros.config import PRESETS, Config, NodeConfig, load_config
+from subpx_ros.config import NODE_MODES, PRESETS, Config, NodeConfig, load_config
 from subpx_ros.errors import ConfigError
 from subpx_ros.ros.frames import base_from_optical
 from subpx_ros.settings import from_mapping, merge, nest, unknown_name, walk
 
-NODE_MODES = ("mono", "stereo")
-"""Offline, mode auto looks for a right image. The node must know what to wait for."""
 _DEFAULT_MODE = "stereo"
 
 _OF_RCLPY = ("use_sim_time", "start_type_description_service")
@@ -41,15 +39,16 @@ class Effective:
 class NodeParameters:
     """Declares the parameters of a node that was made with automatically_declare_parameters_from_overrides.
 
-    They can be set while the node is unconfigured; later they are read-only until it is cleaned up.
+    All can be set while the node is unconfigured. Later only those that are marked live can change, until it is cleaned up.
     """
 
     def __init__(self, node: Node) -> None:
         """Raises ConfigError: an unknown parameter, or a value of the wrong type or out of its range."""
         self._node = node
-        self._frozen = False
+        self._effective: Effective | None = None
+        self._on_change: Callable[[Effective], None] = lambda effective: None
         self._committing = False
-        self._fields = {name: (value, entry) for name, value, entry in _settings()}
+        self._fields = {name: (value, entry) for name, value, entry in all_settings()}
         overridden = self._withdraw_overrides()
         for name, (value, entry) in self._fields.items():
             self._declare(name, value, entry)
@@ -63,15 +62,18 @@ class NodeParameters:
         """The settings of the node itself, which no preset changes."""
         return resolve_node(self._given)
 
-    def freeze(self) -> Effective:
-        """The settings that the given parameters make with the preset. Later changes are refused until `thaw`.
+    def freeze(self, on_change: Callable[[Effective], None] = lambda effective: None) -> Effective:
+        """The settings that the given parameters make with the preset, from now on changeable only where they are live.
+
+        Args:
+            on_change: called with the new settings after each change, until `thaw`.
 
         Raises:
             ConfigError: unknown preset, or a combination that is not allowed.
         """
         effective = resolve(self._given)
         self.show(dict(_leaves(effective)))
-        self._frozen = True
+        self._effective, self._on_change = effective, on_change
         return effective
 
     def show(self, values: Mapping[str, Any]) -> None:
@@ -83,7 +85,7 @@ class NodeParameters:
             self._committing = False
 
     def thaw(self) -> None:
-        self._frozen = False
+        self._effective = None
 
     def _withdraw_overrides(self) -> list[str]:
         """Undeclares what rclpy declared from overrides, so that it is declared again with type, range and text."""
@@ -103,21 +105,30 @@ class NodeParameters:
             raise ConfigError(f"parameter '{name}' is refused: {error}") from None
 
     def _validate(self, parameters: Iterable[Parameter[Any]]) -> SetParametersResult:
-        ours = {parameter.name: parameter.value for parameter in parameters if parameter.name in self._fields}
-        if self._committing or not ours:
-            return SetParametersResult(successful=True)
-        if self._frozen:
-            reason = f"{', '.join(ours)} can change only while the node is unconfigured: clean it up first"
-            return SetParametersResult(successful=False, reason=reason)
+        ours = self._ours(parameters)
         try:
-            check({**self._given, **ours})
+            if ours and self._effective is None:
+                check({**self._given, **ours})
+            elif ours and self._effective is not None:
+                shown = {name: self._node.get_parameter(name).value for name in ours}
+                _changed(self._effective, {name: value for name, value in ours.items() if value != shown[name]})
         except ConfigError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
     def _remember(self, parameters: Iterable[Parameter[Any]]) -> None:
-        if not self._committing:
-            self._given.update({entry.name: entry.value for entry in parameters if entry.name in self._fields})
+        ours = self._ours(parameters)
+        self._given.update(ours)
+        live = {name: value for name, value in ours.items() if self._fields[name][1].metadata["live"]}
+        if live and self._effective is not None:
+            self._effective = _changed(self._effective, live)
+            self._on_change(self._effective)
+
+    def _ours(self, parameters: Iterable[Parameter[Any]]) -> dict[str, Any]:
+        """Values by name of what somebody else sets, as far as it is a setting."""
+        if self._committing:
+            return {}
+        return {parameter.name: parameter.value for parameter in parameters if parameter.name in self._fields}
 
 
 def resolve(given: Mapping[str, Any]) -> Effective:
@@ -131,17 +142,29 @@ def resolve(given: Mapping[str, Any]) -> Effective:
 
 def resolve_node(given: Mapping[str, Any]) -> NodeConfig:
     """The part of the given parameters that NodeConfig holds. Raises ConfigError."""
-    return from_mapping(NodeConfig, {name: value for name, value in given.items() if name in _node_names()})
+    return from_mapping(NodeConfig, nest({name: value for name, value in given.items() if name in _node_names()}))
+
+
+def _changed(effective: Effective, changes: Mapping[str, Any]) -> Effective:
+    """`effective` with live settings changed. Raises ConfigError: not live, or a value that is not allowed."""
+    fixed = [name for name, _, entry in all_settings() if name in changes and not entry.metadata["live"]]
+    if fixed:
+        raise ConfigError(f"{', '.join(fixed)} can change only while the node is unconfigured: clean it up first")
+    ours = {name: changes[name] for name in changes.keys() & _node_names()}
+    others = {name: changes[name] for name in changes.keys() - _node_names()}
+    return Effective(merge(effective.config, nest(others)), merge(effective.node, nest(ours)))
 
 
 def check(given: Mapping[str, Any]) -> None:
     """Raises ConfigError for what `resolve` would refuse, without finding out what an automatic preset stands for."""
     preset = given.get("preset", "auto")
     resolve({**given, "preset": next(iter(PRESETS)) if preset == "auto" else preset})
-    base_from_optical(resolve_node(given).camera_in_base)
+    camera_in_base = resolve_node(given).camera_in_base
+    if camera_in_base:
+        base_from_optical(camera_in_base)
 
 
-def _settings() -> Iterable[tuple[str, Any, Field[Any]]]:
+def all_settings() -> Iterable[tuple[str, Any, Field[Any]]]:
     yield from walk(merge(Config(), {"mode": _DEFAULT_MODE}))
     yield from walk(NodeConfig())
 
@@ -163,6 +186,7 @@ def describe(entry: Field[Any]) -> ParameterDescriptor:
     if choices:
         names = NODE_MODES if entry.name == "mode" else choices
         constraints.append(f"one of: {', '.join(names)}")
+    constraints.append("can change while the node runs" if entry.metadata["live"] else "fixed once configured")
     descriptor = ParameterDescriptor(
         description=entry.metadata["doc"] + (f" Unit: {unit}." if unit else ""),
         additional_constraints="; ".join(constraints),

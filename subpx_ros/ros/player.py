@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
 from rclpy.parameter_client import AsyncParameterClient
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from subpx_ros.datasets.bag_writer import BASE_FRAME, optical_frame
@@ -24,8 +24,15 @@ from subpx_ros.frames import T_BODY_OPTICAL
 from subpx_ros.geometry import se3
 from subpx_ros.msg import OdometryStatus, RelativePose
 from subpx_ros.ros.distro import StaticTransformBroadcaster
-from subpx_ros.ros.inputs import TOPICS, reliable_keep_all
-from subpx_ros.ros.messages import camera_info_messages, image_message, stamp_from_ns, stamp_to_ns
+from subpx_ros.ros.inputs import TOPICS, message_type, reliable_keep_all
+from subpx_ros.ros.messages import (
+    camera_info_messages,
+    compressed_image_message,
+    depth_message,
+    image_message,
+    stamp_from_ns,
+    stamp_to_ns,
+)
 from subpx_ros.ros.results import transform_message
 
 _SPIN_S = 0.05
@@ -35,13 +42,16 @@ _DEPTH = 100
 class Player:
     """Publishes the frames of one rig, and keeps the node's messages by their stamps in nanoseconds."""
 
-    def __init__(self, context: Context, node_name: str, rig: Rig, check: Callable[[], None]) -> None:
+    def __init__(
+        self, context: Context, node_name: str, rig: Rig, check: Callable[[], None], transport: str = "raw"
+    ) -> None:
         """
         Args:
             context: initialised, in the node's domain.
             node_name: of the node to play to.
             rig: the cameras of the frames to come.
             check: called while waiting; raises when waiting is in vain.
+            transport: raw or compressed, of images; lossless.
         """
         self.odometry: dict[int, Odometry] = {}
         self.relative_poses: dict[int, RelativePose] = {}
@@ -56,10 +66,13 @@ class Player:
         self._executor.add_node(node)
         self._parameters = AsyncParameterClient(node, node_name)
         self._clock = node.create_publisher(Clock, "/clock", 10)
-        self._inputs = [
-            node.create_publisher(CameraInfo if "info" in topic else Image, topic, reliable_keep_all())
-            for topic in TOPICS["stereo" if rig.stereo else "mono"]
+        self._inputs: list[Any] = [
+            node.create_publisher(kind, topic + ending, reliable_keep_all())
+            for topic in TOPICS[rig.mode]
+            for kind, ending in [message_type(topic, transport)]
         ]
+        self._as_message = image_message if transport == "raw" else compressed_image_message
+        self._depth_as_message = partial(depth_message, compressed=transport == "compressed")
         node.create_subscription(Odometry, "odom", self._keep(self.odometry), _DEPTH)
         node.create_subscription(RelativePose, f"{node_name}/relative_pose", self._keep(self.relative_poses), _DEPTH)
         # The last one: the node learns of subscriptions in this order, so once its status arrives, so does the rest.
@@ -94,8 +107,11 @@ class Player:
         """Sets of images that the node has processed or dropped."""
         return 0 if self.latest is None else self.latest.frames_processed + self.latest.frames_dropped
 
-    def publish(self, frame: Frame) -> None:
-        """The clock, then camera_info and image of each camera."""
+    def publish(self, frame: Frame) -> float:
+        """The clock, then camera_info and image of each camera, and the depth. Returns when the first image went out.
+
+        That is a time of time.monotonic(), s.
+        """
         stamp = stamp_from_ns(frame.stamp_ns)
         self._clock.publish(Clock(clock=stamp))
         headers = [Header(stamp=stamp, frame_id=name) for name in self._frame_ids]
@@ -104,9 +120,13 @@ class Player:
         messages: list[Any] = []
         for header, image, info in zip(headers, images, infos, strict=False):
             assert image is not None
-            messages += [image_message(image, header), info]
+            messages += [self._as_message(image, header), info]
+        if frame.depth is not None:
+            messages.append(self._depth_as_message(frame.depth, headers[0]))
+        start_s = time.monotonic()
         for publisher, message in zip(self._inputs, messages, strict=True):
             publisher.publish(message)
+        return start_s
 
     def wait_for_node(self, timeout_s: float) -> None:
         """Until the node is active and both sides know each other. Raises SubpxError after the timeout."""

@@ -16,14 +16,13 @@ from rclpy.context import Context
 from rclpy.signals import SignalHandlerOptions
 from rich.progress import Progress, TaskID
 
-from subpx_ros.config import Config, NodeConfig
+from subpx_ros.config import Config
 from subpx_ros.console import note, progress_bar
 from subpx_ros.datasets import Sequence, open_sequence
-from subpx_ros.datatypes import TrackingState
+from subpx_ros.datatypes import Rig, TrackingState
 from subpx_ros.errors import ConfigError, SubpxError
 from subpx_ros.evaluation.run import RunRecord, write_run
 from subpx_ros.frames import camera_path_from_odom
-from subpx_ros.ros.frames import base_from_optical
 from subpx_ros.ros.node import NODE_NAME
 from subpx_ros.ros.node_process import NodeProcess, ros_environment
 from subpx_ros.ros.parameters import check
@@ -55,7 +54,7 @@ def replay(
         source: as `open_sequence` takes it.
         out: folder for the outputs of `write_run`.
         overrides: nested settings of Config, stronger than the preset.
-        mode: auto, mono or stereo.
+        mode: auto, mono, stereo or rgbd.
         rate: speed relative to the recording; 0: as fast as the node can. A node that cannot keep up slows it down.
         frames: (A, B), the frames A <= index < B.
 
@@ -70,20 +69,31 @@ def replay(
     if not 0.0 <= rate < float("inf"):
         raise ConfigError(f"the rate must be a finite number of at least 0; got {rate}")
     sequence = open_sequence(source, mode, frames)
-    parameters = _flat(overrides or {}) | {"mode": "stereo" if sequence.rig.stereo else "mono"}
+    parameters = flat(overrides or {}) | {"mode": sequence.rig.mode}
     check(parameters)
     parameters |= {"autostart": True, "reliable": True, "keep_all": True, "use_sim_time": True}
     note(f"starting the node for {sequence.name}, {len(sequence)} frames")
+    with playing_to_a_node(sequence.rig, parameters) as (player, node):
+        config = nest(player.read_parameters([name for name, _, _ in walk(Config())], _PARAMETER_TIMEOUT_S))
+        seconds = _play(player, sequence, rate)
+        record = _record(source, sequence, player, config, seconds, node.peak_rss_mb())
+    return write_run(record, out)
+
+
+@contextmanager
+def playing_to_a_node(rig: Rig, parameters: Mapping[str, Any]) -> Iterator[tuple[Player, NodeProcess]]:
+    """A node of its own for the block, active, and the player that is connected to it.
+
+    Raises:
+        SubpxError: it does not start, or ends early.
+    """
     with _terminable(), ros_environment() as domain, NodeProcess(parameters) as node, _context(domain) as context:
-        player = Player(context, NODE_NAME, sequence.rig, node.check)
+        player = Player(context, NODE_NAME, rig, node.check)
         try:
             player.wait_for_node(START_TIMEOUT_S)
-            config = nest(player.read_parameters([name for name, _, _ in walk(Config())], _PARAMETER_TIMEOUT_S))
-            seconds = _play(player, sequence, rate)
-            record = _record(source, sequence, player, config, seconds, node.peak_rss_mb())
+            yield player, node
         finally:
             player.close()
-    return write_run(record, out)
 
 
 def _play(player: Player, sequence: Sequence, rate: float) -> float:
@@ -136,12 +146,11 @@ def _record(
     peak_rss_mb: float | None,
 ) -> RunRecord:
     """The node's messages as the record of a run. A frame without odometry keeps the pose before it."""
-    T_base_optical = base_from_optical(NodeConfig().camera_in_base)
     poses = np.tile(np.eye(4), (len(sequence), 1, 1))
     for index, stamp in enumerate(sequence.stamps_ns):
         odometry = player.odometry.get(stamp)
         if odometry is not None:
-            poses[index] = camera_path_from_odom(pose_from_message(odometry.pose.pose), T_base_optical)
+            poses[index] = camera_path_from_odom(pose_from_message(odometry.pose.pose))
         elif index > 0:
             poses[index] = poses[index - 1]
     answers = [player.status[stamp] for stamp in sequence.stamps_ns]
@@ -158,17 +167,18 @@ def _record(
         reasons=[answer.reason for answer in answers],
         stage_ms=[dict(zip(answer.stage_names, answer.stage_milliseconds, strict=True)) for answer in answers],
         seconds=seconds,
-        metric=sequence.rig.stereo,
+        metric=config["mode"] != "mono",
         truth=sequence.truth,
         peak_rss_mb=peak_rss_mb,
     )
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted names, as parameters have them."""
+    dotted: dict[str, Any] = {}
     for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat
+        dotted |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return dotted
 
 
 @contextmanager

@@ -17,8 +17,10 @@ from subpx_ros.odometry import UNKNOWN_VARIANCE
 from subpx_ros.ros.frames import covariance_to_base
 from subpx_ros.ros.messages import byte_array, float_array, stamp_from_ns
 from subpx_ros.ros.slot import Counts
+from subpx_ros.velocity import Velocity
 
-_NO_GOOD_POSE_YET = -1.0
+_NONE = -1.0
+"""For times that do not exist."""
 _NO_ESTIMATE = -1.0
 """As the first element of a covariance, the convention of sensor_msgs."""
 
@@ -63,45 +65,66 @@ def relative_pose_message(result: OdometryResult, header: Header) -> RelativePos
     return message
 
 
-def status_message(
-    result: OdometryResult | None, header: Header, counts: Counts, reason: str, since_good_s: float | None
-) -> OdometryStatus:
-    """`result` is None for a set of images that was refused, and while none comes; `since_good_s` before a good pose."""
-    message = OdometryStatus(header=header, reason=reason)
-    message.frames_received = counts.received
-    message.frames_processed = counts.processed
-    message.frames_dropped = counts.dropped
-    message.time_since_good_pose = _NO_GOOD_POSE_YET if since_good_s is None else max(0.0, since_good_s)
-    if result is None:
-        message.state = OdometryStatus.INITIALISING if since_good_s is None else OdometryStatus.LOST
-        return message
-    message.state = result.state.value
-    for name in ("keypoints", "stereo_matches", "matches", "inliers"):
-        setattr(message, name, int(result.counts.get(name, 0)))
-    message.stage_names = list(result.stage_ms)
-    message.stage_milliseconds = float_array(np.array(list(result.stage_ms.values())))
+@dataclass(frozen=True)
+class Account:
+    """How the node stands when it speaks: with a set of images, or while none comes."""
+
+    state: TrackingState
+    reason: str
+    counts: Counts
+    since_good_s: float | None = None
+    """None before the first good pose."""
+    last_good_ns: int | None = None
+
+
+def status_message(header: Header, account: Account, result: OdometryResult | None = None) -> OdometryStatus:
+    """`result` is None for a set of images that was refused, and while none comes; the times of a set are left to the caller."""
+    message = OdometryStatus(header=header, state=account.state.value, reason=account.reason)
+    message.frames_received = account.counts.received
+    message.frames_processed = account.counts.processed
+    message.frames_dropped = account.counts.dropped
+    message.time_since_good_pose = _NONE if account.since_good_s is None else account.since_good_s
+    message.last_good_stamp = stamp_from_ns(account.last_good_ns or 0)
+    message.sync_difference = message.latency = _NONE
+    if result is not None:
+        for name in ("keypoints", "stereo_matches", "matches", "inliers"):
+            setattr(message, name, int(result.counts.get(name, 0)))
+        message.stage_names = list(result.stage_ms)
+        message.stage_milliseconds = float_array(np.array(list(result.stage_ms.values())))
     return message
 
 
 def odometry_message(
-    result: OdometryResult, T_odom_base: Array, T_base_optical: Array, header: Header, base_frame: str
+    result: OdometryResult,
+    T_odom_base: Array,
+    T_base_optical: Array,
+    velocity: Velocity,
+    header: Header,
+    base_frame: str,
 ) -> Odometry:
-    """The pose with its covariance; UNKNOWN_VARIANCE while lost. The twist is not estimated and says so the same way.
+    """Pose and twist with what is known of them; UNKNOWN_VARIANCE stands for what is not.
+
+    Of a frame that is not located nothing is known. One camera alone does not see how far it moved, so of its pose and its twist only the rotation is known.
 
     Args:
         result: of the frame.
         T_odom_base: (4, 4), the pose of `result` in robot axes.
         T_base_optical: (4, 4), the left or only camera on the robot.
+        velocity: of the base, in its own axes.
         header: stamp of the frame, and the odometry frame.
         base_frame: child frame.
     """
-    unknown = UNKNOWN_VARIANCE * np.eye(6)
-    known = result.state is not TrackingState.LOST
-    covariance = covariance_to_base(result.covariance, T_odom_base, T_base_optical) if known else unknown
+    covariance = UNKNOWN_VARIANCE * np.eye(6)
+    if result.located:
+        known = covariance_to_base(result.covariance, T_odom_base, T_base_optical)
+        rows = slice(0, 6) if result.metric else slice(3, 6)
+        covariance[rows, rows] = known[rows, rows]
     message = Odometry(header=header, child_frame_id=base_frame)
     message.pose.pose = pose_message(T_odom_base)
     message.pose.covariance = covariance.ravel()
-    message.twist.covariance = unknown.ravel()
+    linear, angular = message.twist.twist.linear, message.twist.twist.angular
+    linear.x, linear.y, linear.z, angular.x, angular.y, angular.z = map(float, velocity.twist)
+    message.twist.covariance = velocity.covariance.ravel()
     return message
 
 

@@ -1,4 +1,4 @@
-"""What stands between the subscription callback and the worker: the newest item, or all of them in order."""
+"""What stands between the subscription callback and the worker: the newest items, in order."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Counts:
 class Slot(Generic[_Item]):
     """Hands items from callbacks to one worker; `put` never blocks.
 
-    By default it holds one item and a newer one replaces it, so that latency stays bounded at any input rate. With
-    `keep_all` it is a queue without bound, for replays whose sender waits for the worker.
+    At most `capacity` items wait and a newer one replaces the oldest: with one, latency stays bounded at any input
+    rate; with many, a sender that waits for the worker loses none, and one that does not cannot fill the memory.
     """
 
-    def __init__(self, keep_all: bool = False) -> None:
-        self._keep_all = keep_all
+    def __init__(self, capacity: int = 1) -> None:
+        self._capacity = capacity
         self._items: deque[_Item] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -45,7 +45,7 @@ class Slot(Generic[_Item]):
             if self._closed:
                 self._dropped += 1
                 return
-            if not self._keep_all and self._items:
+            if len(self._items) == self._capacity:
                 self._items.popleft()
                 self._dropped += 1
             self._items.append(item)

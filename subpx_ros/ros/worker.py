@@ -5,45 +5,76 @@ from __future__ import annotations
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from std_msgs.msg import Header
 
-from subpx_ros.datatypes import OdometryResult, TrackingState
+from subpx_ros.datatypes import Frame, OdometryResult, TrackingState
 from subpx_ros.errors import SubpxError
+from subpx_ros.ros.diagnostics import Diagnostics
+from subpx_ros.ros.health import Health
 from subpx_ros.ros.messages import ImageSet, frame_from_messages, stamp_to_ns
 from subpx_ros.ros.outputs import Outputs
-from subpx_ros.ros.results import status_message
+from subpx_ros.ros.parameters import Effective
+from subpx_ros.ros.results import Account, status_message
 from subpx_ros.ros.slot import Slot
 from subpx_ros.ros.tracker import Tracker
 
 _THROTTLE_S = 5.0
+_CHANGES_THROTTLE_S = 1.0
 _SILENCE_S = 2.0
+_BEATS_PER_REPORT = 2
+"""Of two beats a second: /diagnostics goes out once a second."""
+_MOST_WAITING = 500
+"""Sets that wait with keep_all: half a gigabyte of KITTI's pairs."""
+
+
+@dataclass(frozen=True)
+class _Arrival:
+    images: ImageSet
+    time_s: float
+    """By the steady clock."""
 
 
 class Worker:
     """One thread between `start` and `stop`. Nothing that arrives ends it: what cannot be used is dropped and named."""
 
     def __init__(
-        self, tracker: Tracker, outputs: Outputs, keep_all: bool, logger: Any, alive: Callable[[], bool]
+        self,
+        tracker: Tracker,
+        outputs: Outputs,
+        diagnostics: Diagnostics,
+        keep_all: bool,
+        logger: Any,
+        alive: Callable[[], bool],
     ) -> None:
         """Args:
         tracker: used by this thread alone from now on, but for `ask_reset`.
         outputs: published to from this thread.
-        keep_all: process every set in order instead of the newest.
+        diagnostics: hears every status.
+        keep_all: process every set in order instead of the newest, as long as they do not pile up.
         logger: of the node.
         alive: False once ROS has shut down, when nothing can be published or logged any more.
         """
         self._tracker = tracker
         self._outputs = outputs
+        self._diagnostics = diagnostics
         self._logger = logger
         self._alive = alive
-        self._slot: Slot[ImageSet] = Slot(keep_all)
-        self._state = TrackingState.INITIALISING
-        self._last_good_ns: int | None = None
-        self._last_good_s: float | None = None
+        self._slot: Slot[_Arrival] = Slot(_MOST_WAITING if keep_all else 1)
+        self._new_settings: deque[Effective] = deque(maxlen=1)
+        self._speaking = threading.Lock()
+        """Status comes from this thread, and while no images do from that of `beat`."""
+        self._health = Health()
+        self._assumed = ""
+        """Why the camera's place on the robot is not known."""
+        self._said: set[str] = set()
+        """Notes that the status and the log have had already: diagnostics repeat them, these do not."""
         self._last_work_s: float | None = None
+        self._beats = 0
         self._thread = threading.Thread(target=self._run, name="odometry", daemon=True)
 
     def start(self) -> None:
@@ -51,74 +82,133 @@ class Worker:
 
     def put(self, images: ImageSet) -> None:
         """From the subscription's callback: stores and returns."""
-        self._slot.put(images)
+        self._slot.put(_Arrival(images, time.monotonic()))
 
-    def stop(self, timeout_s: float | None = None) -> bool:
-        """Drops what waits, lets the frame in work finish and joins. False when the timeout came first."""
+    def reconfigure(self, effective: Effective) -> None:
+        """From any thread: settings that hold from the next frame on."""
+        self._new_settings.append(effective)
+
+    def stop(self) -> None:
+        """Drops what waits, lets the frame in work finish and joins."""
         self._slot.close()
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        self._thread.join()
 
-    def publish_silence(self, header: Header, reason: str) -> None:
-        """Status while no images come: before the first set, and when the last one is some time ago."""
+    def beat(self, header: Header, reason: str) -> None:
+        """Twice a second, whatever comes in: status while no images come, and diagnostics once a second.
+
+        Args:
+            header: with the time of the node's clock.
+            reason: why no images come, if none do.
+        """
+        with self._speaking:
+            if self._silent():
+                self._health_changes(self._health.silent, reason)
+                self._say(header, reason, None, silent=True)
+        self._beats += 1
+        if self._beats % _BEATS_PER_REPORT == 0:
+            report = self._diagnostics.report(header.stamp, self._tracker.machine(), self._assumed)
+            self._outputs.publish_diagnostics(report)
+
+    def _silent(self) -> bool:
+        """Before the first set, and when the last one is some time ago."""
         counts = self._slot.counts
-        busy = counts.waiting or counts.in_work
-        if busy or (self._last_work_s is not None and time.monotonic() - self._last_work_s < _SILENCE_S):
-            return
-        # Nothing says that images are stamped by the clock that runs here, so this time is measured without stamps.
-        since_s = None if self._last_good_s is None else time.monotonic() - self._last_good_s
-        self._outputs.publish_status(status_message(None, header, counts, reason, since_s))
+        if counts.waiting or counts.in_work:
+            return False
+        return self._last_work_s is None or time.monotonic() - self._last_work_s >= _SILENCE_S
 
     def _run(self) -> None:
-        while (images := self._slot.take()) is not None and self._alive():
-            result = None
+        while (arrival := self._slot.take()) is not None and self._alive():
+            frame, result, restarted = None, None, ""
             try:
-                result, reason = self._process(images)
+                self._take_settings()
+                frame = frame_from_messages(arrival.images)
+                result, restarted = self._tracker.process(frame)
+                reason = self._publish(result, restarted, arrival.images.header)
             except SubpxError as error:
                 reason = str(error)
                 self._warn(f"images dropped: {error}")
             except Exception as error:  # noqa: BLE001 - a defect in one frame must not end the node
                 reason = f"{type(error).__name__}: {error}"
                 self._warn(f"images dropped after a defect: {traceback.format_exc()}")
+            self._last_work_s = time.monotonic()  # before `finish`, or a beat in between would find silence
             self._slot.finish(processed=result is not None)
-            self._last_work_s = time.monotonic()
             try:
-                self._report(images.header, result, reason)
+                self._report(arrival, result, restarted, reason)
+                self._show(frame, result, arrival.images.header)
             except Exception:  # noqa: BLE001 - as above, and ROS may shut down at any line
-                self._warn(f"no status after a defect: {traceback.format_exc()}")
+                self._warn(f"no status or pictures after a defect: {traceback.format_exc()}")
+        self._take_settings()  # for the worker that follows
 
-    def _process(self, images: ImageSet) -> tuple[OdometryResult, str]:
-        """What the images gave, published, and why the state is not TRACKING or the odometry started again."""
-        result, restarted = self._tracker.process(frame_from_messages(images))
+    def _take_settings(self) -> None:
+        if self._new_settings:
+            effective = self._new_settings.pop()
+            self._tracker.reconfigure(effective.config)
+            self._outputs.reconfigure(effective.node)
+            self._diagnostics.limits = effective.node.diagnostics
+
+    def _publish(self, result: OdometryResult, restarted: str, header: Header) -> str:
+        """Everything but status and pictures. Returns what the status has to say."""
         if restarted:
-            self._outputs.clear_path()
-        self._outputs.publish(result, images.header, self._tracker.names)
-        tracking = result.state is TrackingState.TRACKING
-        return result, restarted or ("" if tracking else result.relative_pose.reason)
+            self._outputs.restart()
+        self._assumed = self._outputs.publish(result, header, self._tracker.names)
+        new = [note for note in (self._assumed, *self._tracker.notes) if note and note not in self._said]
+        for note in new:
+            self._said.add(note)
+            self._logger.warning(note)
+        why = "" if restarted and result.located else result.reason  # that it is the first frame goes without saying
+        return "; ".join(text for text in (restarted, why, *new) if text)
 
-    def _report(self, header: Header, result: OdometryResult | None, reason: str) -> None:
-        """Status, and a line in the log when the state changed."""
+    def _report(self, arrival: _Arrival, result: OdometryResult | None, restarted: str, reason: str) -> None:
         if not self._alive():
             return
-        if result is not None:
-            if result.state in (TrackingState.TRACKING, TrackingState.DEGRADED):
-                self._last_good_ns, self._last_good_s = stamp_to_ns(header.stamp), time.monotonic()
-            self._log_change(result.state, reason)
-        counts = self._slot.counts
-        last_ns = self._last_good_ns
-        since_s = None if last_ns is None else (stamp_to_ns(header.stamp) - last_ns) * 1e-9
-        self._outputs.publish_status(status_message(result, header, counts, reason, since_s))
+        header = arrival.images.header
+        stamp_ns = stamp_to_ns(header.stamp)
+        with self._speaking:
+            self._health_changes(lambda: self._update_health(stamp_ns, result, bool(restarted)), reason)
+            self._say(header, reason, result, arrival=arrival)
 
-    def _log_change(self, state: TrackingState, reason: str) -> None:
-        if state is self._state:
-            return
-        text = f"{self._state.name} -> {state.name}" + (f": {reason}" if reason else "")
-        self._state = state
-        # rclpy ties a severity to the line that logs.
-        if state is TrackingState.LOST:
-            self._logger.warning(text)
+    def _update_health(self, stamp_ns: int, result: OdometryResult | None, restarted: bool) -> None:
+        if result is None:
+            self._health.refused(stamp_ns)
         else:
-            self._logger.info(text)
+            self._health.processed(stamp_ns, result.state, located=result.located, restarted=restarted)
+
+    def _show(self, frame: Frame | None, result: OdometryResult | None, header: Header) -> None:
+        if frame is not None and result is not None and self._alive():
+            self._outputs.show(result, frame.image, header)
+
+    def _say(
+        self,
+        header: Header,
+        reason: str,
+        result: OdometryResult | None,
+        *,
+        arrival: _Arrival | None = None,
+        silent: bool = False,
+    ) -> None:
+        health = self._health
+        stamp_ns = stamp_to_ns(header.stamp) if arrival else None
+        account = Account(health.state, reason, self._slot.counts, health.since_good_s(stamp_ns), health.last_good_ns)
+        message = status_message(header, account, result)
+        if arrival is not None:
+            message.sync_difference = arrival.images.sync_difference_s
+            message.latency = time.monotonic() - arrival.time_s
+        self._outputs.publish_status(message)
+        self._diagnostics.hear(message, silent=silent)
+
+    def _health_changes(self, change: Callable[[], None], reason: str) -> None:
+        """A line in the log when the state changes with it."""
+        before = self._health.state
+        change()
+        state = self._health.state
+        if state is before:
+            return
+        text = f"{before.name} -> {state.name}" + (f": {reason}" if reason else "")
+        # rclpy ties severity and throttling to the line that logs.
+        if state is TrackingState.LOST:
+            self._logger.warning(text, throttle_duration_sec=_CHANGES_THROTTLE_S)
+        else:
+            self._logger.info(text, throttle_duration_sec=_CHANGES_THROTTLE_S)
 
     def _warn(self, text: str) -> None:
         if self._alive():

@@ -20,7 +20,7 @@ from subpx_ros.training.config import TrainConfig
 
 STATE = "state.pt"
 _HOW_LONG = ("steps", "device", "threads", "validate_every", "save_every")
-"""Settings that may change when a training goes on; all others decide what it learns."""
+"""Settings that may change when a training goes on; all others decide what it learns, `steps` too under a decay."""
 
 
 @dataclass
@@ -88,12 +88,16 @@ def load_state(folder: Path, config: TrainConfig, processes: int) -> State:
     if fingerprint != _fingerprint(config, processes):
         raise TrainingError(
             f"{path} is of a training with other settings or another number of processes; only "
-            f"{', '.join(_HOW_LONG)} may change: restore its configuration, or choose another --out"
+            f"{', '.join(_free(config))} may change: restore its configuration, or choose another --out"
         )
     return state
 
 
+def _free(config: TrainConfig) -> tuple[str, ...]:
+    return _HOW_LONG if config.decay == "none" else _HOW_LONG[1:]
+
+
 def _fingerprint(config: TrainConfig, processes: int) -> str:
-    decisive = {name: value for name, value in to_mapping(config).items() if name not in _HOW_LONG}
+    decisive = {name: value for name, value in to_mapping(config).items() if name not in _free(config)}
     text = json.dumps(decisive | {"processes": processes}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

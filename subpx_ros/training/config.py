@@ -98,6 +98,7 @@ class DataConfig(Settings):
 
 
 NETWORKS = ("keypt2subpx", "subpx")
+DECAYS = ("none", "cosine")
 SELECTIONS = ("loss", "auc5", "end_point_px")
 
 
@@ -114,6 +115,9 @@ class TrainConfig(Settings):
     matches_per_pair: int = setting(512, "Most matches of a pair per step, drawn anew.", minimum=1, maximum=65536)
     min_matches: int = setting(16, "Pairs with fewer stored matches are left out.", minimum=1, maximum=65536)
     learning_rate: float = setting(1e-4, "Adam's.", minimum=1e-8, maximum=1.0)
+    decay: str = setting(
+        "none", "How the learning rate falls over `steps`; cosine: from its value to 0.", choices=DECAYS
+    )
     loss_threshold_px: float = setting(
         1.5, "Epipolar distance at which a match's loss is clamped.", unit="px", minimum=0.05, maximum=100.0
     )
@@ -161,7 +165,7 @@ def dry_run_of(config: TrainConfig) -> TrainConfig:
         )
 
     # One thread: work this small gains nothing from more, and loses where other programs run.
-    sizes = {"threads": 1, "steps": 4, "batch_pairs": 2, "matches_per_pair": 128, "validate_every": 4, "save_every": 2}
-    changed = merge(config, sizes)
+    sizes = {"threads": 1, "steps": 4, "batch_pairs": 2, "matches_per_pair": 128, "min_matches": 1}
+    changed = merge(config, sizes | {"validate_every": 4, "save_every": 2})
     training, validation = reduced(config.training, 3), reduced(config.validation, 2)
     return TrainConfig(**{**changed.__dict__, "training": training, "validation": validation})

@@ -148,8 +148,8 @@ class SubpxTraining(TrainableNetwork):
     def forward(self, *inputs: torch.Tensor) -> list[Shifts]:
         patches0, windows1, places1 = inputs
 
-        def sample1(shift: torch.Tensor) -> torch.Tensor:
-            return _patches_of_windows(windows1, places1 + shift)
+        def sample1(shift: torch.Tensor, size: int) -> torch.Tensor:
+            return _patches_of_windows(windows1, places1 + shift, size)
 
         still = torch.zeros_like(places1)
         return [Shifts(still, each.shift, each.whitening) for each in self.network(patches0, sample1)]
@@ -172,9 +172,9 @@ class SubpxTraining(TrainableNetwork):
         return total
 
 
-def _patches_of_windows(windows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """Patches (N, 17, 17) of windows (N, S, S), sampled bilinearly around one place (N, 2) in each."""
-    steps = torch.arange(PATCH_SIZE, device=places.device) - (PATCH_SIZE - 1) / 2
+def _patches_of_windows(windows: torch.Tensor, places: torch.Tensor, size: int) -> torch.Tensor:
+    """Patches (N, size, size) of windows (N, S, S), sampled bilinearly around one place (N, 2) in each."""
+    steps = torch.arange(size, device=places.device) - (size - 1) / 2
     offsets = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), dim=-1)
     grid = 2.0 * (places[:, None, None] + offsets) / (windows.shape[-1] - 1) - 1.0
     return torch.nn.functional.grid_sample(windows[:, None], grid, padding_mode="border", align_corners=True)[:, 0]

@@ -109,6 +109,8 @@ class Trainer:
                 f"the loss of step {self.step + 1} is {mean}: training stops before it spoils the weights; lower "
                 f"learning_rate, or look at the pairs of that step in {self._out / 'matches'}"
             )
+        for group in self._optimiser.param_groups:
+            group["lr"] = learning_rate(self.config, self.step)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self._optimiser.step()
@@ -160,6 +162,13 @@ class Trainer:
         weights, optimiser = self.network.network.state_dict(), self._optimiser.state_dict()
         state = State(self.step, weights, optimiser, torch.get_rng_state(), self.best)
         save_state(self._out, state, self.config, self._processes.count)
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Adam's learning rate in step `step` from 0."""
+    if config.decay == "cosine":
+        return 0.5 * config.learning_rate * (1.0 + math.cos(math.pi * step / config.steps))
+    return config.learning_rate
 
 
 def _store(data: DataConfig, config: TrainConfig, out: Path, processes: Processes) -> MatchStore:

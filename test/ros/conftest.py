@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,27 +9,10 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("subpx_ros.msg", reason="the messages of subpx_ros are not built")
 
-import rclpy
-from rclpy.context import Context
-from rclpy.signals import SignalHandlerOptions
+from graph import context, domain
 from scene import write_drive
 
-from subpx_ros.ros.node_process import ros_environment
-
-
-@pytest.fixture(scope="session", autouse=True)
-def domain() -> Iterator[int]:
-    """The ROS domain of this test process; child processes inherit it."""
-    with ros_environment() as number:
-        yield number
-
-
-@pytest.fixture(scope="session")
-def context(domain: int) -> Iterator[Context]:
-    own = Context()
-    rclpy.init(args=[], context=own, domain_id=domain, signal_handler_options=SignalHandlerOptions.NO)
-    yield own
-    own.try_shutdown()
+__all__ = ["context", "domain"]
 
 
 @pytest.fixture(scope="session")

@@ -25,11 +25,17 @@ class Listener:
         for topic, kind in (topics or {}).items():
             self.node.create_subscription(kind, topic, self.received[topic].append, 100)
 
-    def wait(self, condition: Callable[[], bool], what: str) -> None:
-        deadline_s = time.monotonic() + TIMEOUT_S
+    def wait(self, condition: Callable[[], bool], what: str, timeout_s: float = TIMEOUT_S) -> None:
+        deadline_s = time.monotonic() + timeout_s
         while not condition():
-            assert time.monotonic() < deadline_s, f"waited {TIMEOUT_S} s for {what}"
+            assert time.monotonic() < deadline_s, f"waited {timeout_s} s for {what}"
             self._executor.spin_once(timeout_sec=0.05)
+
+    def spin(self, seconds: float) -> None:
+        """Handles what arrives for so long."""
+        end_s = time.monotonic() + seconds
+        while (left_s := end_s - time.monotonic()) > 0:
+            self._executor.spin_once(timeout_sec=left_s)
 
     def call(self, kind: Any, name: str, request: Any) -> Any:
         client: Any = self.node.create_client(kind, name)

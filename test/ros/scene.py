@@ -29,6 +29,14 @@ def frame(index: int, stamp_ns: int | None = None) -> Frame:
     return Frame(stamp, left, RIG, right)
 
 
+def plane_depth(index: int) -> NDArray[np.float64]:
+    """(H, W) metres: what the left camera of frame `index` would measure."""
+    columns = (np.arange(CAMERA.width) - CAMERA.cx) / CAMERA.fx
+    distance = _DISTANCE_M - index * STEP_M
+    depth = distance * np.cos(_TILT) / (np.cos(_TILT) - np.sin(_TILT) * columns)
+    return np.tile(depth, (CAMERA.height, 1))
+
+
 def write_drive(folder: Path, frames: int) -> Path:
     """The drive as a KITTI sequence folder."""
     for side in ("image_0", "image_1"):

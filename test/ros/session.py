@@ -40,7 +40,8 @@ class Session:
         self.node = NodeProcess(FAST | parameters)
         self.node.__enter__()
         self.listener = Listener(context, TOPICS)
-        self.player = Player(context, NODE_NAME, rig, self.node.check)
+        transport = parameters.get("image_transport", "raw")
+        self.player = Player(context, NODE_NAME, rig, self.node.check, transport)
 
     def begin(self) -> None:
         """Forgets what came before, for a test that shares the node. The drive's stamps go back, so it starts again."""

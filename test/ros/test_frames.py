@@ -8,7 +8,8 @@ import pytest
 from subpx_ros.errors import ConfigError
 from subpx_ros.frames import camera_path_from_odom, odom_from_camera_path
 from subpx_ros.geometry import rotation_from_vector, se3
-from subpx_ros.ros.frames import base_from_optical, covariance_to_base
+from subpx_ros.ros.frames import base_from_optical, covariance_to_base, velocity_to_base
+from subpx_ros.velocity import Velocity
 
 
 def test_camera_at_the_base_looks_along_x() -> None:
@@ -74,3 +75,14 @@ def test_covariance_equals_that_of_simulated_errors() -> None:
 def test_a_camera_pose_that_cannot_be_read_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="six finite numbers"):
         base_from_optical(text)
+
+
+def test_a_camera_off_the_centre_of_a_turn_moves_sideways() -> None:
+    """The base turns left at 0.5 rad/s on the spot; the camera sits 2 m ahead and so moves left at 1 m/s."""
+    T_base_optical = base_from_optical("2 0 0 0 0 0")
+    twist = np.array([-1.0, 0.0, 0.0, 0.0, -0.5, 0.0])
+    velocity = velocity_to_base(Velocity(twist, np.eye(6)), T_base_optical)
+    np.testing.assert_allclose(velocity.twist, [0, 0, 0, 0, 0, 0.5], atol=1e-12)
+    # Rates that are uncertain by 1 rad/s are so by 2 m/s at the base: about y it moves along z, about z along y.
+    np.testing.assert_allclose(np.diag(velocity.covariance), [1, 5, 5, 1, 1, 1], atol=1e-12)
+    assert velocity.covariance[1, 5] == pytest.approx(-2.0) and velocity.covariance[2, 4] == pytest.approx(2.0)

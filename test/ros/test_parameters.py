@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from rclpy.parameter import Parameter
 
 from subpx_ros.config import PRESETS, Config, NodeConfig
 from subpx_ros.errors import ConfigError
-from subpx_ros.ros.parameters import NodeParameters
+from subpx_ros.ros.parameters import Effective, NodeParameters
 from subpx_ros.settings import walk
 
 Make = Callable[..., tuple[Node, NodeParameters]]
@@ -47,6 +48,7 @@ def test_every_setting_is_a_parameter_with_its_text_unit_and_range(make: Make) -
         descriptor: ParameterDescriptor = node.describe_parameter(name)
         assert entry.metadata["doc"] in descriptor.description
         assert entry.metadata["unit"] in descriptor.additional_constraints
+        assert ("can change while the node runs" in descriptor.additional_constraints) == entry.metadata["live"]
         ranges = [*descriptor.integer_range, *descriptor.floating_point_range]
         if entry.metadata["minimum"] is not None:
             assert ranges[0].from_value == entry.metadata["minimum"]
@@ -80,16 +82,73 @@ def test_the_automatic_preset_is_named_after_configuring(make: Make) -> None:
     assert node.get_parameter("preset").value == "xfeat"
 
 
-def test_what_is_set_while_unconfigured_counts_and_later_is_refused(make: Make) -> None:
+def test_what_is_set_while_unconfigured_counts_and_later_only_what_is_live(make: Make) -> None:
     node, parameters = make(**CPU)
     assert node.set_parameters([Parameter("preset", value="sift")])[0].successful
     assert parameters.freeze().config.features.detector == "sift"
-    refused = node.set_parameters([Parameter("features.max_keypoints", value=100)])[0]
-    assert not refused.successful and "unconfigured" in refused.reason
+    refused = node.set_parameters([Parameter("features.detector", value="xfeat")])[0]
+    assert (
+        not refused.successful and "features.detector can change only while the node is unconfigured" in refused.reason
+    )
     parameters.thaw()
     # What the preset filled in before was not given by anyone, so another preset takes effect.
     assert node.set_parameters([Parameter("preset", value="xfeat")])[0].successful
     assert parameters.freeze().config.features.detector == "xfeat"
+
+
+def test_live_parameters_change_what_is_in_effect_and_survive_a_clean_up(make: Make) -> None:
+    node, parameters = make(preset="sift", **CPU)
+    told: list[Effective] = []
+    before = parameters.freeze(told.append)
+    changes: list[Parameter[Any]] = [
+        Parameter("features.max_keypoints", value=100),
+        Parameter("publish_tf", value=False),
+    ]
+    assert node.set_parameters_atomically(changes).successful
+    (after,) = told
+    assert after.config == replace(before.config, features=replace(before.config.features, max_keypoints=100))
+    assert after.node == replace(before.node, publish_tf=False)
+    assert node.set_parameters([Parameter("pose.min_inliers", value=30)])[0].successful
+    assert (told[-1].config.pose.min_inliers, told[-1].config.features.max_keypoints) == (30, 100)
+    parameters.thaw()
+    assert parameters.freeze() == told[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("features.max_keypoints", 1, "range"),
+        ("pose.confidence", float("nan"), ""),
+        ("odometry.keyframe_min_motion_px", -1.0, "range"),
+        ("mode", "mono", "unconfigured"),
+        ("odom_frame", "map", "unconfigured"),
+    ],
+)
+def test_a_change_that_is_refused_changes_nothing(make: Make, name: str, value: Any, text: str) -> None:
+    node, parameters = make(**CPU)
+    told: list[Effective] = []
+    parameters.freeze(told.append)
+    shown = node.get_parameter(name).value
+    refused = node.set_parameters_atomically([Parameter("path_length", value=5), Parameter(name, value=value)])
+    assert not refused.successful and text in refused.reason
+    assert (node.get_parameter(name).value, node.get_parameter("path_length").value) == (shown, 10000)
+    assert not told
+
+
+def test_a_fixed_parameter_may_be_set_to_what_it_is(make: Make) -> None:
+    """As `ros2 param load` of a dumped file does."""
+    node, parameters = make(**CPU)
+    parameters.freeze()
+    unchanged = [Parameter(name, value=node.get_parameter(name).value) for name, _, _ in walk(Config())]
+    assert all(result.successful for result in node.set_parameters(unchanged))
+
+
+def test_what_names_models_frames_or_topics_is_not_live() -> None:
+    live = {name for kind in (Config(), NodeConfig()) for name, _, entry in walk(kind) if entry.metadata["live"]}
+    fixed = {"preset", "mode", "refiner", "device", "threads", "features.detector", "matching.matcher"}
+    assert not live & (fixed | {"refinement.weights", "odom_frame", "base_frame", "reliable", "image_transport"})
+    assert {name for name, _, _ in walk(Config()) if name.startswith("pose.")} <= live
+    assert {name for name, _, _ in walk(NodeConfig()) if name.startswith("diagnostics.")} <= live
 
 
 @pytest.mark.parametrize(
@@ -120,7 +179,7 @@ def test_a_bad_value_is_refused_when_it_is_set(make: Make, name: str, value: Any
         ({"features__max_keypoints": 2}, "features.max_keypoints"),
         ({"sync_slop_s": 1.5}, "sync_slop_s"),
         ({"preset": "nope"}, "unknown preset"),
-        ({"mode": "rgbd"}, "mono, stereo"),
+        ({"mode": "auto"}, "mono, stereo, rgbd"),
     ],
 )
 def test_a_bad_override_is_refused_with_its_name(make: Make, given: dict[str, Any], text: str) -> None:

@@ -15,10 +15,10 @@ from subpx_ros.ros.slot import Counts, Slot
 class SlotAgainstModel(RuleBasedStateMachine):
     """Random puts, takes, finishes and a close, beside a list that does the same."""
 
-    @initialize(keep_all=st.booleans())
-    def make(self, keep_all: bool) -> None:
-        self.slot: Slot[int] = Slot(keep_all)
-        self.keep_all = keep_all
+    @initialize(capacity=st.integers(1, 4))
+    def make(self, capacity: int) -> None:
+        self.slot: Slot[int] = Slot(capacity)
+        self.capacity = capacity
         self.waiting: list[int] = []
         self.received = self.processed = self.dropped = self.in_work = 0
         self.closed = False
@@ -29,8 +29,8 @@ class SlotAgainstModel(RuleBasedStateMachine):
         if self.closed:
             self.dropped += 1
         else:
-            if self.waiting and not self.keep_all:
-                self.waiting.clear()
+            if len(self.waiting) == self.capacity:
+                self.waiting.pop(0)
                 self.dropped += 1
             self.waiting.append(self.received)
         self.received += 1
@@ -78,9 +78,9 @@ def test_put_returns_while_the_worker_is_busy_and_the_newest_wins() -> None:
     assert slot.counts == Counts(received=6, processed=1, dropped=4, waiting=0, in_work=1)
 
 
-@pytest.mark.parametrize("keep_all", [False, True])
-def test_between_threads_nothing_is_lost_uncounted_or_reordered(keep_all: bool) -> None:
-    slot: Slot[int] = Slot(keep_all)
+@pytest.mark.parametrize("capacity", [1, 3, 5000])
+def test_between_threads_nothing_is_lost_uncounted_or_reordered(capacity: int) -> None:
+    slot: Slot[int] = Slot(capacity)
     taken: list[int] = []
 
     def work() -> None:
@@ -99,7 +99,7 @@ def test_between_threads_nothing_is_lost_uncounted_or_reordered(keep_all: bool) 
     assert not worker.is_alive()
     assert taken == sorted(taken) and taken[-1] == 4999
     assert (slot.counts.processed, slot.counts.dropped) == (len(taken), 5000 - len(taken))
-    assert len(taken) == 5000 or not keep_all
+    assert len(taken) == 5000 or capacity < 5000
 
 
 def test_closing_wakes_a_worker_that_waits() -> None:

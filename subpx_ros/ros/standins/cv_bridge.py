@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subpx_ros.datasets.image_decoding import decode_grey, decode_image
+from subpx_ros.datasets.image_decoding import decode_image
 from subpx_ros.errors import DataError
 
 
@@ -20,23 +20,11 @@ class CvBridge:
 
     def imgmsg_to_cv2(self, img_msg: Any, desired_encoding: str = "mono8") -> NDArray[np.uint8]:
         """sensor_msgs/Image as (H, W) uint8 grey. Raises CvBridgeError."""
-        _only_mono8(desired_encoding)
+        if desired_encoding != "mono8":
+            raise CvBridgeError(f"desired_encoding must be mono8 here; got {desired_encoding!r}")
         try:
             return decode_image(
                 img_msg.height, img_msg.width, img_msg.encoding, img_msg.is_bigendian, img_msg.step, img_msg.data
             )
         except DataError as error:
             raise CvBridgeError(str(error)) from error
-
-    def compressed_imgmsg_to_cv2(self, cmprs_img_msg: Any, desired_encoding: str = "mono8") -> NDArray[np.uint8]:
-        """sensor_msgs/CompressedImage as (H, W) uint8 grey. Raises CvBridgeError."""
-        _only_mono8(desired_encoding)
-        try:
-            return decode_grey(np.frombuffer(cmprs_img_msg.data, np.uint8))
-        except DataError as error:
-            raise CvBridgeError(str(error)) from error
-
-
-def _only_mono8(desired_encoding: str) -> None:
-    if desired_encoding != "mono8":
-        raise CvBridgeError(f"desired_encoding must be mono8 here; got {desired_encoding!r}")

@@ -1,0 +1,78 @@
+"""What a relative pose is worth: the state of the odometry, and whether the camera has moved at all."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from subpx_ros.config import OdometryConfig
+from subpx_ros.datatypes import Array, PoseStatus, RelativePose, TrackingState
+from subpx_ros.geometry import invert, logarithm
+
+
+def judge(
+    relative: RelativePose, usable: int, *, stands_still: bool, metric: bool, config: OdometryConfig
+) -> tuple[TrackingState, str]:
+    """The state, and why it is not TRACKING.
+
+    Args:
+        relative: of the current frame.
+        usable: matches that could have agreed with the pose; with metric poses those that have a depth.
+        stands_still: whether the matches hardly move in the image.
+        metric: whether poses are in metres; one camera's are not.
+        config: limits of DEGRADED.
+    """
+    if relative.status is PoseStatus.NO_REFERENCE:
+        return TrackingState.INITIALISING, relative.reason
+    if relative.ok:
+        weakness = _weakness(int(np.count_nonzero(relative.inliers)), usable, config)
+        return (TrackingState.DEGRADED, weakness) if weakness else (TrackingState.TRACKING, "")
+    if relative.status is PoseStatus.DEGENERATE and not metric:
+        # One camera that stands still is where it was; one that turns on the spot is not, but will be found again
+        # once it has moved away from the reference.
+        return (TrackingState.TRACKING, "") if stands_still else (TrackingState.DEGRADED, relative.reason)
+    return TrackingState.LOST, relative.reason
+
+
+def _weakness(inliers: int, usable: int, config: OdometryConfig) -> str:
+    if inliers < config.degraded_inliers:
+        return f"only {inliers} inliers, {config.degraded_inliers} wanted"
+    if inliers < config.degraded_inlier_ratio * usable:
+        return f"only {inliers} of {usable} matches agree with the pose, {config.degraded_inlier_ratio:.0%} wanted"
+    return ""
+
+
+class Standstill:
+    """The pose to show of a camera that hardly moved: the one shown before, unless the new one is truly another.
+
+    The estimates of a camera at rest scatter. Following each of them would make a robot at rest tremble, and its path
+    grow. A slow motion is not lost: it is measured against the same reference until it is larger than the noise.
+    """
+
+    CONFIRMATIONS = 3
+    """So many frames in a row must say that it moved: one estimate in some hundred is far off."""
+
+    def __init__(self) -> None:
+        self._moved = 0
+
+    def leave(self) -> None:
+        """The camera moves."""
+        self._moved = 0
+
+    def shown(self, T_shown: Array, T_found: Array, covariance: Array, sigmas: float) -> tuple[Array, Array]:
+        """
+        Args:
+            T_shown: (4, 4) pose in the reference shown before.
+            T_found: (4, 4) pose in the reference estimated now.
+            covariance: (6, 6) of T_found, as RelativePose defines it.
+            sigmas: how many standard deviations apart they must be for T_found to be another one.
+
+        Returns:
+            T_shown with a covariance that covers its distance from T_found, or T_found with its own.
+        """
+        turned = logarithm(T_found @ invert(T_shown))[3:]
+        distance = np.concatenate([T_found[:3, 3] - T_shown[:3, 3], turned])
+        moved = distance @ np.linalg.pinv(covariance, hermitian=True) @ distance >= sigmas**2
+        self._moved = self._moved + 1 if moved else 0
+        if sigmas == 0.0 or self._moved >= self.CONFIRMATIONS:
+            return T_found, covariance
+        return T_shown, covariance + np.outer(distance, distance)

@@ -1,0 +1,163 @@
+"""From images to the relative pose of two views: each frame is described once, then related to others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from subpx_ros.config import Config
+from subpx_ros.datatypes import Array, Features, Frame, Matches, RefinedMatches, RelativePose, Rig
+from subpx_ros.depth import disparity_from_depth, virtual_pair
+from subpx_ros.errors import DataError
+from subpx_ros.pipeline import FrontEnd
+from subpx_ros.pose import estimate_mono, estimate_stereo
+from subpx_ros.rectification import RightCentre
+from subpx_ros.triangulation import Disparities, triangulate
+
+
+@dataclass(frozen=True)
+class View:
+    """What is kept of a frame for as long as others are related to it."""
+
+    stamp_ns: int
+    features: Features
+    disparities: Disparities
+    """Of the features."""
+
+    @property
+    def with_depth(self) -> int:
+        return self.disparities.found
+
+
+@dataclass(frozen=True)
+class Motion:
+    """How a view is related to a reference."""
+
+    matches: RefinedMatches
+    """Reference (0) to current (1)."""
+    pose: RelativePose
+    points: Array
+    """(M, 3) the matched points in the current camera, metres; NaN where there is no depth."""
+    usable: int
+    """Matches that can agree with the pose: with metric poses those whose reference keypoint has a depth."""
+
+    def median_px(self) -> float:
+        """Median motion in the image of the matches, of those that agree on a pose where there is one."""
+        motion = np.linalg.norm(self.matches.refined1 - self.matches.refined0, axis=1)
+        return float(np.median(motion[self.pose.inliers] if self.pose.ok else motion))
+
+
+class Stopwatch:
+    """Milliseconds per stage of one frame, in the order they began."""
+
+    def __init__(self) -> None:
+        self.stage_ms: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.stage_ms[name] = self.stage_ms.get(name, 0.0) + 1e3 * (time.perf_counter() - start)
+
+
+class MotionEstimator:
+    """Describes and relates the frames of one rig. What it learns of the rig while driving is all that it remembers."""
+
+    def __init__(self, config: Config, rig: Rig, front_end: FrontEnd) -> None:
+        """Raises DataError: the rig lacks the second camera or the depth that the mode asks for."""
+        self.mode = _mode_for(config.mode, rig)
+        """mono, stereo or rgbd."""
+        self.metric = self.mode != "mono"
+        self._config = config
+        self._rig = rig
+        self._pair = virtual_pair(rig, config.odometry.depth_baseline_m) if self.mode == "rgbd" else rig
+        self._front_end = front_end
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was learnt of the rig."""
+        estimated = self._config.odometry.estimate_right_centre and self.mode == "stereo"
+        self._right_centre = RightCentre.unknown() if estimated else RightCentre()
+
+    def reconfigure(self, config: Config) -> None:
+        """Other settings from the next frame on; preset, mode, device and the names of models must stay as they are."""
+        changed = config.odometry.estimate_right_centre != self._config.odometry.estimate_right_centre
+        self._config = config
+        if changed:
+            self.reset()
+        self._front_end.reconfigure(config)
+
+    def describe(self, frame: Frame, watch: Stopwatch) -> View:
+        """Features of the left or only image, with the disparity of each where the right image or the depth has one."""
+        if self.mode == "stereo":
+            return self._describe_pair(frame, watch)
+        with watch.stage("features"):
+            (features,) = self._front_end.detect([frame.image])
+        if self.mode == "mono":
+            return View(frame.stamp_ns, features, Disparities(np.full(len(features), np.nan)))
+        assert frame.depth is not None
+        with watch.stage("depth"):
+            disparity = disparity_from_depth(frame.depth, features.keypoints.cpu().numpy(), self._pair)
+        return View(frame.stamp_ns, features, Disparities(disparity))
+
+    def _describe_pair(self, frame: Frame, watch: Stopwatch) -> View:
+        assert frame.right_image is not None and self._rig.right is not None
+        with watch.stage("features"):
+            left, right = self._front_end.detect([frame.image, frame.right_image])
+        with watch.stage("stereo"):
+            found = self._front_end.match_along_rows(left, right, self._rig.left.cx - self._rig.right.cx)
+        with watch.stage("refinement"):
+            refined = self._front_end.refine(left, right, found)
+        return View(frame.stamp_ns, left, self._disparities(len(left), found, refined))
+
+    def _disparities(self, count: int, found: Matches, refined: RefinedMatches) -> Disparities:
+        difference = refined.refined0 - refined.refined1
+        plausible = np.abs(difference[:, 1]) <= self._config.matching.max_row_difference_px
+        indices = found.indices0.cpu().numpy()[plausible]
+
+        def spread(values: Array) -> Array:
+            every = np.full(count, np.nan)
+            every[indices] = values[plausible]
+            return every
+
+        covariance = refined.covariance1
+        return Disparities(spread(difference[:, 0]), None if covariance is None else spread(covariance[:, 0, 0]))
+
+    def too_empty(self, view: View) -> str:
+        """Why other views cannot be related to this one, for people; empty where they can."""
+        usable, needed = view.with_depth if self.metric else len(view.features), self._config.pose.min_matches
+        what = {"mono": "keypoints", "stereo": "left-right matches", "rgbd": "keypoints with depth"}[self.mode]
+        return "" if usable >= needed else f"{usable} {what}, {needed} needed to begin"
+
+    def relate(self, reference: View, current: View, watch: Stopwatch) -> Motion:
+        """Refined matches of the reference to the current view, and the pose that they give."""
+        with watch.stage("matching"):
+            found = self._front_end.match(reference.features, current.features)
+        with watch.stage("refinement"):
+            matches = self._front_end.refine(reference.features, current.features, found)
+        with watch.stage("pose"):
+            if not self.metric:
+                camera, pixels = self._rig.left, (matches.refined0, matches.refined1)
+                pose = estimate_mono(*pixels, camera, camera, self._config.pose, matches.covariance1)
+                return Motion(matches, pose, np.full((len(matches), 3), np.nan), len(matches))
+            indices0, indices1 = (indices.cpu().numpy() for indices in (found.indices0, found.indices1))
+            # The first point is where it is seen: what is uncertain is where the second image shows it.
+            certain = None if matches.covariance1 is None else np.zeros_like(matches.covariance1)
+            before = reference.disparities.points(indices0, matches.refined0, certain)
+            now = current.disparities.points(indices1, matches.refined1, matches.covariance1)
+            pose, centre = estimate_stereo(before, now, self._pair, self._config.pose, self._right_centre)
+            self._right_centre = self._right_centre.updated(centre)
+            points = triangulate(now, self._right_centre.applied_to(self._pair))
+        return Motion(matches, pose, points, int(np.count_nonzero(np.isfinite(before.disparity))))
+
+
+def _mode_for(mode: str, rig: Rig) -> str:
+    """What `mode` means for the rig."""
+    if mode not in ("auto", "mono", rig.mode):
+        needed, found = ("a rig of two cameras", "one") if mode == "stereo" else ("a rig with depth", "one without")
+        raise DataError(f"mode '{mode}' needs {needed}; got {found}: choose mode 'mono', or give what is missing")
+    return rig.mode if mode == "auto" else mode

@@ -1,0 +1,87 @@
+"""What the node adds to the odometry: from an image's publication to its odometry, less the odometry by itself."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+from subpx_ros.config import load_config
+from subpx_ros.console import note, table, track
+from subpx_ros.datasets import Sequence, open_sequence
+from subpx_ros.datatypes import Frame
+from subpx_ros.errors import ConfigError
+from subpx_ros.odometry import VisualOdometry
+from subpx_ros.output import output_folder, write_text
+from subpx_ros.ros.player import Player
+from subpx_ros.ros.replay import FRAME_TIMEOUT_S, flat, playing_to_a_node
+
+_WARM_UP = 5
+"""Frames at the beginning that do not count: models and caches are not warm yet."""
+
+
+def measure_overhead(source: str, out: Path, overrides: Mapping[str, Any], frames: int) -> dict[str, float]:
+    """Plays frames into a node one at a time, and processes each here too while the node waits.
+
+    Taking turns lets changes of the machine's speed fall on both alike. Reliable QoS: every frame has to be answered.
+
+    Args:
+        source: as `open_sequence` takes it.
+        out: folder for node_bench.json.
+        overrides: nested settings of Config, the same for both.
+        frames: how many count.
+
+    Returns:
+        Milliseconds: medians `node_ms`, `odometry_ms` and `overhead_ms`, the 95th percentile `overhead_p95_ms`.
+
+    Raises:
+        ConfigError: no frames, or a setting is not valid.
+        DataError: the source cannot be read or has too few frames.
+        SubpxError: the node does not start, ends early or stops answering.
+    """
+    if frames < 2:
+        raise ConfigError(f"at least 2 frames are needed for a median and a percentile; got {frames}")
+    sequence = open_sequence(source, frames=(0, frames + _WARM_UP))
+    odometry = VisualOdometry(load_config(overrides), sequence.rig, note)
+    node_ms, odometry_ms = _measure(sequence, odometry, flat(overrides) | {"mode": odometry.mode, "reliable": True})
+    overhead = [node - alone for node, alone in zip(node_ms, odometry_ms, strict=True)]
+    result = {
+        "frames": float(len(overhead)),
+        "node_ms": median(node_ms),
+        "odometry_ms": median(odometry_ms),
+        "overhead_ms": median(overhead),
+        "overhead_p95_ms": quantiles(overhead, n=20)[-1],
+    }
+    write_text(output_folder(out) / "node_bench.json", json.dumps(result, indent=2) + "\n")
+    camera = sequence.rig.left
+    names = list(result)[1:]
+    title = f"node, {odometry.mode} {camera.width}x{camera.height}, {len(overhead)} frames, ms"
+    table(title, names, [[f"{result[name]:.1f}" for name in names]])
+    return result
+
+
+def _measure(
+    sequence: Sequence, odometry: VisualOdometry, parameters: Mapping[str, Any]
+) -> tuple[list[float], list[float]]:
+    with playing_to_a_node(sequence.rig, parameters) as (player, _):
+        frames = track(sequence, "node and odometry in turns", len(sequence))
+        turns = [(_node_ms(player, frame), _odometry_ms(odometry, frame)) for frame in frames][_WARM_UP:]
+    return [node for node, _ in turns], [alone for _, alone in turns]
+
+
+def _node_ms(player: Player, frame: Frame) -> float:
+    published_s = player.publish(frame)
+    player.spin_until(lambda: frame.stamp_ns in player.odometry, FRAME_TIMEOUT_S, "odometry")
+    arrived_s = time.monotonic()
+    # It is not done with the frame before it has told its status.
+    player.spin_until(lambda: frame.stamp_ns in player.status, FRAME_TIMEOUT_S, "status")
+    return 1e3 * (arrived_s - published_s)
+
+
+def _odometry_ms(odometry: VisualOdometry, frame: Frame) -> float:
+    start_s = time.monotonic()
+    odometry.process(frame)
+    return 1e3 * (time.monotonic() - start_s)
