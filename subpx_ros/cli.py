@@ -12,6 +12,7 @@ import typer
 
 from subpx_ros import __version__
 from subpx_ros.errors import ConfigError, SubpxError
+from subpx_ros.memory import keep_freed_memory
 
 app = typer.Typer(
     help="Sub-pixel visual odometry: run it on recordings, match pairs, replay through the ROS 2 node, evaluate.",
@@ -297,6 +298,7 @@ def _parse_frames(text: str | None) -> tuple[int | None, int | None] | None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of `subpx`; returns the exit code."""
+    keep_freed_memory()
     command = typer.main.get_command(app)
     try:
         result = command.main(args=arguments, prog_name="subpx", standalone_mode=False)
