@@ -15,6 +15,7 @@ from subpx_ros.cli_bench import bench_app
 from subpx_ros.cli_export import export
 from subpx_ros.cli_options import SOURCE_HELP, ConfigFile, Device, Preset, Refiner, Source, given
 from subpx_ros.errors import ConfigError, SubpxError
+from subpx_ros.memory import keep_freed_memory
 
 app = typer.Typer(
     help="Sub-pixel visual odometry: run it on recordings, match pairs, replay through the ROS 2 node, evaluate.",
@@ -264,6 +265,7 @@ def _parse_frames(text: str | None) -> tuple[int | None, int | None] | None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of `subpx`; returns the exit code."""
+    keep_freed_memory()
     command = typer.main.get_command(app)
     try:
         result = command.main(args=arguments, prog_name="subpx", standalone_mode=False)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from subpx_ros.errors import SubpxError
+from subpx_ros.memory import keep_freed_memory
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _ORDERLY_S = 1.5
@@ -49,6 +50,7 @@ class StopSignal:
 def main(args: list[str] | None = None) -> NoReturn:
     """Runs the node and ends the process: code 0 after SIGINT or SIGTERM, 2 when the node cannot start."""
     stop = StopSignal()
+    keep_freed_memory()
     try:
         from subpx_ros.ros.node import run
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from fuzzing import damaged, fuzz
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.torch import save
@@ -173,6 +173,7 @@ TEXTS = st.lists(st.sampled_from(ROWS) | st.sampled_from(WORDS), max_size=14).ma
 
 
 @fuzz()
+@example(ROWS[0], "1 1 0 0 0 0 0 0 1 a.png" + "9" * 400)
 @given(TEXTS | st.just(ROWS[0]), TEXTS | st.just("\n".join(ROWS[2:])))
 def test_any_colmap_model(scratch: Path, cameras: str, images: str) -> None:
     (scratch / "colmap" / "images").mkdir(parents=True, exist_ok=True)

@@ -215,7 +215,7 @@ def _files(folder: str) -> str:
     """Each file with its first comment."""
     rows = []
     for path in sorted((ROOT / folder).glob("*.yaml")):
-        if path.stem.startswith("train"):
+        if path.stem == "train":
             continue
         comment = path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
         rows.append((f"`{path.stem}`", comment.removeprefix(f"Parameters of the node {NODE_NAME} for ")))

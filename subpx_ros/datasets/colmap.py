@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +77,8 @@ def read_model(folder: Path) -> list[PosedImage]:
             raise DataError(f"{where}: camera {tokens[8][:20]} is not in cameras.txt")
         T_camera_world = pose_from_quaternion(np.array(values[4:]), quaternion, where)
         path = folder / "images" / tokens[9]
-        if Path(tokens[9]).is_absolute() or ".." in Path(tokens[9]).parts or not path.is_file():
+        # os.path's one also says no to a name that the file system cannot hold.
+        if Path(tokens[9]).is_absolute() or ".." in Path(tokens[9]).parts or not os.path.isfile(path):
             raise DataError(f"{where}: image '{tokens[9][:60]}' is not in {folder / 'images'}")
         images.append(PosedImage(path, *cameras[tokens[8]], invert(T_camera_world)))
     if len(images) < 2:

@@ -30,7 +30,7 @@ from subpx_ros.settings import walk
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "config"
-PARAMETER_FILES = sorted(path for path in CONFIG.glob("*.yaml") if not path.name.startswith("train"))
+PARAMETER_FILES = sorted(path for path in CONFIG.glob("*.yaml") if path.name != "train.yaml")
 CAMERA_FILES = sorted((CONFIG / "cameras").glob("*.yaml"))
 OF_RCLPY = {"use_sim_time"}
 
