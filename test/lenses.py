@@ -30,7 +30,7 @@ def distorted(lens: Lens, points: Array) -> Array:
         powers = np.stack([angle**power for power in (3, 5, 7, 9)])
         scale = np.where(r > 1e-12, (angle + np.array(lens.distortion) @ powers) / np.maximum(r, 1e-12), 1.0)
         return points * scale[:, None]
-    k1, k2, p1, p2, k3, k4, k5, k6 = (*lens.distortion, 0.0, 0.0, 0.0)[:8]
+    k1, k2, p1, p2, k3, k4, k5, k6 = (*lens.distortion, 0.0, 0.0, 0.0, 0.0)[:8]
     radial = (1 + k1 * r2 + k2 * r2**2 + k3 * r2**3) / (1 + k4 * r2 + k5 * r2**2 + k6 * r2**3)
     across = [2 * p1 * x * y + p2 * (r2 + 2 * x * x), p1 * (r2 + 2 * y * y) + 2 * p2 * x * y]
     return points * radial[:, None] + np.stack(across, axis=1)

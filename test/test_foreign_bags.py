@@ -21,7 +21,7 @@ from rosbags.typesys import Stores, get_typestore
 from subpx_ros.datasets import Sequence, open_sequence
 from subpx_ros.datasets.bag_writer import write_bag
 from subpx_ros.datasets.camera_info import cameras_from_infos
-from subpx_ros.datasets.rosbag import nearest_pairs
+from subpx_ros.datasets.stamps import nearest_pairs
 from subpx_ros.datatypes import Camera, Frame, Rig
 from subpx_ros.errors import DataError
 from subpx_ros.geometry import se3

@@ -16,6 +16,7 @@ from subpx_ros.evaluation.metrics import (
     absolute_error,
     align,
     kitti_drift,
+    nominal_period_s,
     path_length,
     per_frame_errors,
     relative_errors,
@@ -232,3 +233,92 @@ def test_real_path_lengths(shared_data: Callable[[str], Path]) -> None:
     assert drift is not None and drift.lengths_m == [100, 200, 300, 400, 500, 600, 700, 800]
     # A factor of scale is at most that share of the length: segments that bend are shorter as the crow flies.
     assert 0.3 < drift.t_percent < 1.01
+
+
+def test_drift_by_speed_at_one_speed() -> None:
+    # A segment of 100 m has 102 frames with both ends, 10.2 s, and is driven at 9.80 m/s; one of 200 m at 9.90 m/s:
+    # less than 2 m/s from 8 and from 10.
+    truth = straight(401, 1.0)
+    drift = kitti_drift(scaled(truth, 1.01), truth)
+    assert drift is not None
+    assert [each.speed_mps for each in drift.per_speed] == [8, 10]
+    assert all(each.segments == sum(part.segments for part in drift.per_length) for each in drift.per_speed)
+    assert all(each.t_percent == pytest.approx(drift.t_percent) for each in drift.per_speed)
+    twice_as_fast = kitti_drift(scaled(truth, 1.01), truth, period_s=0.05)
+    assert twice_as_fast is not None and [each.speed_mps for each in twice_as_fast.per_speed] == [18, 20]
+
+
+def test_drift_by_speed_tells_slow_from_fast_driving() -> None:
+    # 200 m of 0.5 m steps without error, then 600 m of 2 m steps, 3 % too long.
+    truth = straight(701, 1.0)
+    steps = np.concatenate([[0.0], np.full(400, 0.5), np.full(300, 2.0)])
+    truth[:, 2, 3] = np.cumsum(steps)
+    estimate = truth.copy()
+    estimate[:, 2, 3] = np.cumsum(np.where(steps == 2.0, 1.03 * steps, steps))
+    drift = kitti_drift(estimate, truth)
+    assert drift is not None
+    by_speed = {each.speed_mps: each for each in drift.per_speed}
+    # 100 m of 202 frames: 4.95 m/s; with both ends slow. At 18 and 20 m/s all is fast: lengths L end at L + 2 m.
+    assert by_speed[4].t_percent < 0.2 and by_speed[4].segments >= 3
+    assert by_speed[20].t_percent == pytest.approx(3.0, abs=0.1)
+    assert max(by_speed) == 20, "a segment of 100 m has 52 frames: 19.2 m/s"
+
+
+def test_speeds_with_few_segments_have_no_figure() -> None:
+    truth = straight(122, 1.0)  # starts at 0, 10 and 20 have 101 m ahead of them
+    drift = kitti_drift(truth, truth)
+    assert drift is not None and [(each.speed_mps, each.segments) for each in drift.per_speed] == [(8, 3), (10, 3)]
+    shorter = kitti_drift(truth[:112], truth[:112])
+    assert shorter is not None and shorter.per_length[0].segments == 2 and shorter.per_speed == ()
+
+
+@pytest.mark.parametrize(
+    ("stamps_ms", "period_s"),
+    [
+        ([0.0, 103.7, 207.4], 0.1),
+        ([0, 50, 100, 150], 0.05),
+        ([0, 33.4, 66.7, 100], 1 / 30),
+        ([0, 2500], 2.5),
+        ([7], 1.0),
+    ],
+)
+def test_cameras_have_whole_numbers_of_frames_per_second(stamps_ms: list[float], period_s: float) -> None:
+    assert nominal_period_s([round(1e6 * stamp) for stamp in stamps_ms]) == pytest.approx(period_s)
+
+
+@pytest.mark.parametrize("sequence", ["00", "04"])
+def test_official_poses_with_a_known_error(shared_data: Callable[[str], Path], sequence: str) -> None:
+    """The definition of the development kit, read plainly, over the real path at its real speeds."""
+    truth = read_trajectory(shared_data("kitti_poses") / f"{sequence}.txt").poses
+    estimate = scaled(truth, 1.01)
+    distances = path_length(truth)
+    segments = []
+    for first in range(0, len(truth), 10):
+        for length in (100, 200, 300, 400, 500, 600, 700, 800):
+            last = next((i for i in range(first, len(truth)) if distances[i] > distances[first] + length), None)
+            if last is not None:
+                chord = np.linalg.norm(truth[last, :3, 3] - truth[first, :3, 3])
+                segments.append((length, length / (0.1 * (last - first + 1)), 0.01 * chord / length))
+
+    drift = kitti_drift(estimate, truth)
+
+    # Positions that are 1 % too far out miss the end of a segment by 1 % of its chord, and no rotation.
+    assert drift is not None and drift.r_deg_per_100m < 1e-5
+    assert drift.t_percent == pytest.approx(100 * np.mean([error for *_, error in segments]), rel=1e-6)
+    for each in drift.per_length:
+        errors = [error for length, _, error in segments if length == each.length_m]
+        assert each.segments == len(errors)
+        assert each.t_percent == pytest.approx(100 * np.mean(errors), rel=1e-6)
+    speeds = {}
+    for centre in range(2, 25, 2):
+        errors = [error for _, speed, error in segments if abs(speed - centre) < 2.0]
+        if len(errors) >= 3:
+            speeds[centre] = (len(errors), 100 * np.mean(errors))
+    assert {each.speed_mps: each.segments for each in drift.per_speed} == {
+        key: count for key, (count, _) in speeds.items()
+    }
+    assert [each.t_percent for each in drift.per_speed] == pytest.approx(
+        [mean for _, mean in speeds.values()], rel=1e-6
+    )
+    if sequence == "04":  # 394 m straight on
+        assert drift.t_percent == pytest.approx(1.0, abs=0.01)

@@ -1,7 +1,11 @@
-"""Data sources: KITTI folders, rosbag2 recordings and the rendered street, all behind `Sequence`."""
+"""Recordings: folders of public data sets, rosbag2 and the rendered street, all behind `Sequence`.
+
+A new layout is a file in this folder and a line in `LAYOUTS`.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 from subpx_ros.config import MODES
@@ -12,15 +16,25 @@ from subpx_ros.settings import unknown_name
 __all__ = ["Sequence", "open_sequence"]
 
 DEMO = "demo"
-SOURCES = f"a KITTI sequence folder (calib.txt, image_0/), a rosbag2 (folder, .mcap or .db3, zstd or not) or '{DEMO}'"
+LAYOUTS = {
+    "euroc": ("subpx_ros.datasets.euroc", "is_euroc", "EurocSequence"),
+    "tum": ("subpx_ros.datasets.tum", "is_tum", "TumSequence"),
+    "kitti-raw": ("subpx_ros.datasets.kitti_raw", "is_kitti_raw", "KittiRawSequence"),
+    "kitti": ("subpx_ros.datasets.kitti", "is_kitti", "KittiSequence"),
+    "rosbag": ("subpx_ros.datasets.rosbag", "is_bag", "BagSequence"),
+}
+"""Module, what recognises a path by the files that are there, and what opens it. The first that recognises it counts."""
+SOURCES = (
+    "a KITTI sequence folder (calib.txt, image_0/), a drive of KITTI raw (image_00/), EuRoC (mav0/), TUM RGB-D (rgb.txt), "
+    f"a rosbag2 (folder, .mcap or .db3, zstd or not) or '{DEMO}'"
+)
 
 
 def open_sequence(source: str, mode: str = "auto", frames: tuple[int | None, int | None] | None = None) -> Sequence:
     """The sequence that `source` names.
 
     Args:
-        source: a KITTI sequence folder, a rosbag2 (folder, .mcap or .db3 file, zstd or not), a ROS 1 bag, or "demo"
-            for the rendered street.
+        source: a folder or file in one of `LAYOUTS`, or "demo" for the rendered street.
         mode: "mono" drops the right camera or the depth, "stereo" and "rgbd" ask for them, "auto" takes what is there.
         frames: (A, B), the frames A <= index < B; None stands for the beginning or the end.
 
@@ -47,15 +61,18 @@ def _open(source: str, mode: str) -> Sequence:
     path = Path(source).expanduser()
     if not path.exists():
         raise DataError(f"a source must be {SOURCES}; '{source}' does not exist")
-    from subpx_ros.datasets.bag_reader import is_bag
+    layout = sequence_layout(path)
+    if layout is None:
+        found = "an empty folder" if path.is_dir() and not any(path.iterdir()) else "something else"
+        raise DataError(f"a source must be {SOURCES}; '{source}' is {found}")
+    module, _, kind = LAYOUTS[layout]
+    opened: Sequence = getattr(import_module(module), kind)(path, mode)
+    return opened
 
-    if is_bag(path):
-        from subpx_ros.datasets.rosbag import BagSequence
 
-        return BagSequence(path, mode)
-    if path.is_dir() and ((path / "calib.txt").exists() or any(path.glob("image_?"))):
-        from subpx_ros.datasets.kitti import KittiSequence
-
-        return KittiSequence(path, mode)
-    found = "an empty folder" if path.is_dir() and not any(path.iterdir()) else "something else"
-    raise DataError(f"a source must be {SOURCES}; '{source}' is {found}")
+def sequence_layout(path: Path) -> str | None:
+    """Name in `LAYOUTS` of what is at the path, by the names of its files; None where it is none of them."""
+    for name, (module, recognises, _) in LAYOUTS.items():
+        if getattr(import_module(module), recognises)(path):
+            return name
+    return None

@@ -1,4 +1,4 @@
-"""Depth images as ROS carries them to metres, NaN where unknown. Free of ROS: takes the messages' fields.
+"""Depth images, as ROS carries them or in files, to metres, NaN where unknown. Free of ROS: takes the messages' fields.
 
 REP-118: 16UC1 in millimetres with 0 for unknown, 32FC1 in metres with NaN or infinity for unknown. Compressed: a 16-bit
 PNG, plain or behind the header of compressed_depth_image_transport.
@@ -7,6 +7,7 @@ PNG, plain or behind the header of compressed_depth_image_transport.
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,8 +69,21 @@ def decode_compressed_depth(encoding: str, data: bytes | memoryview | NDArray[np
         return _known(np.where(values > 0, np.float32(scale) / (values - np.float32(shift)), np.nan).astype(np.float32))
 
 
-def _in_metres(millimetres: NDArray[np.uint16]) -> Depth:
-    return np.where(millimetres == 0, np.nan, millimetres * np.float32(1e-3)).astype(np.float32)
+def read_depth(path: Path, per_metre: float) -> Depth:
+    """A 16-bit PNG of `per_metre` units to the metre, 0 for unknown, as (H, W) float32 metres, NaN where unknown.
+
+    Raises:
+        DataError: the file is missing, damaged, or no such PNG.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read the depth image {path}: {error.strerror}") from None
+    return _in_metres(decode_grey16(data, str(path)), per_metre)
+
+
+def _in_metres(values: NDArray[np.uint16], per_metre: float = 1000.0) -> Depth:
+    return np.where(values == 0, np.nan, values * np.float32(1.0 / per_metre)).astype(np.float32)
 
 
 def _known(metres: Depth) -> Depth:

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from subpx_ros.datasets.camera_info import camera_from_projection, offset_from_projection, rig_from_projections
-from subpx_ros.datasets.image_files import png_size, read_grey
+from subpx_ros.datasets.image_files import read_grey
+from subpx_ros.datasets.image_folders import check_pairs, common_size, image_paths
 from subpx_ros.datasets.sequence import Sequence, check_increasing, relative_to_first
 from subpx_ros.datasets.text import parse_numbers, parse_stamp, pose_from_row, read_lines
 from subpx_ros.datatypes import Array, Frame, Rig
@@ -35,12 +36,12 @@ class KittiSequence(Sequence):
             DataError: anything that is missing, damaged or inconsistent, one line that says what to do.
         """
         left, right = _camera_pair(folder)
-        self._left = _image_paths(folder / f"image_{left}")
+        self._left = image_paths(folder / f"image_{left}")
         self._right: list[Path] | None = None
         if mode != "mono" and (folder / f"image_{right}").is_dir():
-            self._right = _image_paths(folder / f"image_{right}")
-            _check_pairs(self._left, self._right)
-        size = _common_size(self._left + (self._right or []))
+            self._right = image_paths(folder / f"image_{right}")
+            check_pairs(self._left, self._right)
+        size = common_size(self._left + (self._right or []))
 
         projections = read_calibration(folder / "calib.txt")
         names = tuple(f"P{camera} of {folder / 'calib.txt'}" for camera in (left, right))
@@ -59,6 +60,11 @@ class KittiSequence(Sequence):
         self.check_index(index)
         right = None if self._right is None else read_grey(self._right[index])
         return Frame(self.stamps_ns[index], read_grey(self._left[index]), self.rig, right)
+
+
+def is_kitti(folder: Path) -> bool:
+    """Whether the folder has KITTI's calibration or a folder of images."""
+    return folder.is_dir() and ((folder / "calib.txt").exists() or any(folder.glob("image_?")))
 
 
 def read_calibration(path: Path) -> dict[str, Array]:
@@ -103,36 +109,6 @@ def _camera_pair(folder: Path) -> tuple[int, int]:
     raise DataError(
         f"{folder} needs a folder image_0 (left grey) or image_2 (left colour) with PNG images; has neither"
     )
-
-
-def _image_paths(folder: Path) -> list[Path]:
-    paths = sorted(folder.glob("*.png"))
-    if not paths:
-        raise DataError(f"{folder} needs PNG images (000000.png, ...); it has none")
-    return paths
-
-
-def _check_pairs(left: list[Path], right: list[Path]) -> None:
-    left_names, right_names = {path.name for path in left}, {path.name for path in right}
-    missing = [left[0].parent / name for name in sorted(right_names - left_names)]
-    missing += [right[0].parent / name for name in sorted(left_names - right_names)]
-    if missing:
-        raise DataError(
-            f"every left image needs a right one of the same name; there are {len(left)} left and {len(right)} right "
-            f"ones, and {missing[0]} is missing: copy it, or use --mode mono"
-        )
-
-
-def _common_size(paths: list[Path]) -> tuple[int, int]:
-    first = png_size(paths[0])
-    for path in paths[1:]:
-        size = png_size(path)
-        if size != first:
-            raise DataError(
-                f"all images of a sequence must have one size; {paths[0]} has {first[0]}x{first[1]} px "
-                f"and {path} has {size[0]}x{size[1]} px: export them from one rectification"
-            )
-    return first
 
 
 def _projection(projections: dict[str, Array], camera: int, folder: Path) -> Array:

@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 from rosbags.interfaces import Connection
 
 from subpx_ros.console import note
-from subpx_ros.datasets.bag_reader import BagReader, header_stamp
+from subpx_ros.datasets.bag_reader import BagReader, header_stamp, is_bag
 from subpx_ros.datasets.bag_topics import COMPRESSED, choose_streams
 from subpx_ros.datasets.camera_info import cameras_from_infos
 from subpx_ros.datasets.depth_decoding import decode_compressed_depth, decode_depth
 from subpx_ros.datasets.image_decoding import decode_grey, decode_image
 from subpx_ros.datasets.sequence import Sequence, relative_to_first
+from subpx_ros.datasets.stamps import LONGEST_APART_NS, nearest_pairs
 from subpx_ros.datasets.text import pose_from_quaternion
 from subpx_ros.datatypes import Array, Frame
 from subpx_ros.errors import DataError
 from subpx_ros.frames import T_BODY_OPTICAL, camera_path_from_odom
 from subpx_ros.transforms import StaticTransforms
 
-_LONGEST_APART_NS = 20_000_000
-"""Images that belong together may be stamped this far apart, and less than half a period."""
+__all__ = ["BagSequence", "is_bag"]
 
 _Places = dict[int, int]
 """Header stamp to log time, both ns, of every message of a topic."""
@@ -104,7 +104,7 @@ class BagSequence(Sequence):
         if len(sets) == 0:
             raise DataError(
                 f"{self._path} needs images with matching header stamps; none of {topics} (messages) are less than "
-                f"{_LONGEST_APART_NS * 1e-9:g} s and half a period apart"
+                f"{LONGEST_APART_NS * 1e-9:g} s and half a period apart"
             )
         left_out = max(map(len, stamps)) - len(sets)
         if left_out:
@@ -147,29 +147,6 @@ class BagSequence(Sequence):
         camera_frame = self._bag.first(self._streams.images[0]).header.frame_id
         T_base_camera = tree.find(base_frame, camera_frame)
         return T_BODY_OPTICAL if T_base_camera is None else T_base_camera
-
-
-def nearest_pairs(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Pairs (N, 2) of stamps in ns, each the nearest to the other, close enough to be of one instant.
-
-    Args:
-        first: (A,) increasing, at least one.
-        second: (B,) increasing, at least one.
-    """
-    period = int(np.median(np.diff(first))) if len(first) > 1 else 2 * _LONGEST_APART_NS
-    partner, back = _nearest(first, second), _nearest(second, first)
-    mutual = back[partner] == np.arange(len(first))
-    near = np.abs(second[partner] - first) < min(period // 2, _LONGEST_APART_NS)
-    kept = mutual & (near | (second[partner] == first))
-    return np.stack([first[kept], second[partner[kept]]], axis=1)
-
-
-def _nearest(queries: NDArray[np.int64], stamps: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Index (Q,) of the nearest of `stamps` to each query."""
-    after = np.clip(np.searchsorted(stamps, queries), 1, max(len(stamps) - 1, 1))
-    before = after - 1
-    after = np.minimum(after, len(stamps) - 1)
-    return np.where(queries - stamps[before] <= stamps[after] - queries, before, after)
 
 
 def _fields(message: Any) -> tuple[Any, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from subpx_ros.config import DEVICES
+from subpx_ros.config import DEVICES, MODES
 from subpx_ros.errors import ConfigError
 from subpx_ros.settings import Settings, setting, unknown_name
 
@@ -57,6 +57,21 @@ class PairBenchConfig(Settings):
     @property
     def estimator_names(self) -> list[str]:
         return listed(self.estimators)
+
+
+@dataclass(frozen=True)
+class SequenceBenchConfig(Settings):
+    """Odometry over whole recordings."""
+
+    mode: str = setting("auto", "What is made of the cameras of every recording.", choices=MODES)
+    presets: str = setting("xfeat", "Presets to compare, separated by commas.")
+    weights: str = setting("", "A refiner's checkpoint to compare beside the others; empty: none.")
+    device: str = setting("auto", "Where the networks run.", choices=DEVICES)
+    runner: RunnerConfig = field(default_factory=RunnerConfig)
+
+    @property
+    def preset_names(self) -> list[str]:
+        return listed(self.presets)
 
 
 def listed(text: str) -> list[str]:

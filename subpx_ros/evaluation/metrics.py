@@ -5,6 +5,7 @@ All functions take poses (N, 4, 4) T_world_camera, estimate and truth of the sam
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,12 @@ from subpx_ros.geometry import angle_between, invert, nearest_rotation, rotation
 KITTI_LENGTHS_M = (100, 200, 300, 400, 500, 600, 700, 800)
 SHORT_LENGTHS_M = (10, 20, 30, 40, 50)
 KITTI_START_STEP = 10
+KITTI_SPEEDS_MPS = tuple(range(2, 25, 2))
+KITTI_SPEED_REACH_MPS = 2.0
+"""A segment counts for every speed that it is less than this away from: neighbouring speeds share segments."""
+KITTI_LEAST_SEGMENTS = 3
+"""Speeds with fewer segments have no figure."""
+KITTI_PERIOD_S = 0.1
 MIN_MOTION_M = 0.01
 """Below this true motion between two frames the direction of translation means nothing."""
 
@@ -31,6 +38,16 @@ class LengthDrift:
 
 
 @dataclass(frozen=True)
+class SpeedDrift:
+    """Mean drift over the segments, of all lengths, that were driven at about one speed."""
+
+    speed_mps: int
+    t_percent: float
+    r_deg_per_100m: float
+    segments: int
+
+
+@dataclass(frozen=True)
 class Drift:
     """Mean drift over all segments of all lengths."""
 
@@ -38,6 +55,8 @@ class Drift:
     r_deg_per_100m: float
     per_length: tuple[LengthDrift, ...]
     """Only the lengths that the sequence has segments of, shortest first."""
+    per_speed: tuple[SpeedDrift, ...]
+    """Only the speeds that the sequence has enough segments of, slowest first."""
 
     @property
     def lengths_m(self) -> list[int]:
@@ -71,12 +90,13 @@ class PerFrame:
     """Pairs that the direction was computed from."""
 
 
-def kitti_drift(estimate: Array, truth: Array) -> Drift | None:
+def kitti_drift(estimate: Array, truth: Array, period_s: float = KITTI_PERIOD_S) -> Drift | None:
     """The odometry measure of the KITTI development kit: relative error over path segments of fixed lengths.
 
     A segment runs from its start to the first frame whose path length, along the truth, exceeds the start's by more
     than the nominal length; its error is divided by the nominal length. Lengths are 100 to 800 m, with a start at
     every tenth frame. A path of at most 100 m is measured over 10 to 50 m with a start at every frame instead.
+    The speed of a segment is its nominal length over the number of its frames, both ends included, times `period_s`.
 
     Returns:
         None when the path is too short for a single segment.
@@ -87,6 +107,7 @@ def kitti_drift(estimate: Array, truth: Array) -> Drift | None:
     lengths, step = (SHORT_LENGTHS_M, 1) if short else (KITTI_LENGTHS_M, KITTI_START_STEP)
     per_length = []
     errors: list[Array] = []
+    speeds: list[Array] = []
     for length in lengths:
         segments = _segments(travelled, length, step)
         if not segments:
@@ -95,10 +116,23 @@ def kitti_drift(estimate: Array, truth: Array) -> Drift | None:
         errors.append(error)
         t_percent, r_deg = _as_percent_and_degrees(error)
         per_length.append(LengthDrift(length, t_percent, r_deg, len(segments)))
+        speeds.append(length / (period_s * (1.0 + np.diff(segments)[:, 0])))
     if not errors:
         return None
-    t_percent, r_deg = _as_percent_and_degrees(np.concatenate(errors))
-    return Drift(t_percent, r_deg, tuple(per_length))
+    all_errors = np.concatenate(errors)
+    t_percent, r_deg = _as_percent_and_degrees(all_errors)
+    return Drift(t_percent, r_deg, tuple(per_length), _per_speed(all_errors, np.concatenate(speeds)))
+
+
+def nominal_period_s(stamps_ns: Sequence[int]) -> float:
+    """Seconds per frame by the whole number of frames per second that a camera runs at: 0.1 s for KITTI's 103.7 ms.
+
+    Cameras of less than one frame per second, and single frames, have no such number: the median of the stamps, or 1 s.
+    """
+    if len(stamps_ns) < 2:
+        return 1.0
+    median = float(np.median(np.diff(stamps_ns))) * 1e-9
+    return 1.0 / max(round(1.0 / median), 1) if median < 1.0 else median
 
 
 def path_length(poses: Array) -> Array:
@@ -177,6 +211,17 @@ def _segments(travelled: Array, length: int, step: int) -> list[tuple[int, int]]
     starts = np.arange(0, len(travelled), step)
     ends = np.searchsorted(travelled, travelled[starts] + length, side="right")
     return [(int(start), int(end)) for start, end in zip(starts, ends, strict=True) if end < len(travelled)]
+
+
+def _per_speed(errors: Array, speeds: Array) -> tuple[SpeedDrift, ...]:
+    """Errors (S, 2) as m/m and rad/m, speeds (S,) in m/s."""
+    drifts = []
+    for speed in KITTI_SPEEDS_MPS:
+        near = np.abs(speeds - speed) < KITTI_SPEED_REACH_MPS
+        count = int(np.count_nonzero(near))
+        if count >= KITTI_LEAST_SEGMENTS:
+            drifts.append(SpeedDrift(speed, *_as_percent_and_degrees(errors[near]), count))
+    return tuple(drifts)
 
 
 def _segment_error(estimate: Array, truth: Array, start: int, end: int) -> tuple[float, float]:

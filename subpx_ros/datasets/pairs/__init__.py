@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from subpx_ros.datasets import sequence_layout
 from subpx_ros.errors import ConfigError, DataError
 from subpx_ros.settings import unknown_name
 
@@ -39,19 +40,20 @@ def open_pairs(data: str, layout: str = "auto", gap: int = 1) -> PairSet:
     if layout not in ("auto", *LAYOUTS):
         raise ConfigError(unknown_name("layout", layout, ["auto", *LAYOUTS]))
     if layout == "auto":
-        layout = _recognise(data)
+        layout = pair_layout(data)
     module, name = LAYOUTS[layout].split(":")
     read: Callable[..., PairSet] = getattr(import_module(module), name)
     return read(data, gap) if layout == "sequence" else read(Path(data).expanduser())
 
 
-def _recognise(data: str) -> str:
+def pair_layout(data: str) -> str:
+    """Name in `LAYOUTS` by the files that are there; what is nothing else counts as a recording."""
     path = Path(data).expanduser()
     if not data:
         raise DataError(f"a data set of pairs is required: {', '.join(LAYOUTS)}; give its path with --data")
     if path.suffix == ".txt":
         return "list"
-    if not path.is_dir() or (path / "calib.txt").exists() or any(path.glob("image_?")):
+    if not path.is_dir() or sequence_layout(path):
         return "sequence"
     from subpx_ros.datasets.pairs.indexed import SCANNET_INDEX, megadepth_files
     from subpx_ros.datasets.pairs.pair_list import NAMES

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from subpx_ros.config import Config, load_config
+from subpx_ros.config import Config
 from subpx_ros.console import note
 from subpx_ros.datasets.pairs import open_pairs
 from subpx_ros.datasets.pairs.pair import ImagePair, PairSet, View
 from subpx_ros.datatypes import Features
-from subpx_ros.errors import WeightsError
 from subpx_ros.evaluation.bench_config import PairBenchConfig
+from subpx_ros.evaluation.bench_presets import file_digest, preset_configs
 from subpx_ros.evaluation.bench_results import write_results
 from subpx_ros.evaluation.estimators import create_estimator
 from subpx_ros.evaluation.estimators.estimator import Estimator
@@ -56,7 +54,9 @@ def run_pair_benchmark(task: str, config: PairBenchConfig, out: Path, file: Path
     """
     from subpx_ros.evaluation.pairs.plots import plot_pair_results
 
-    benchmark = PairBenchmark(task, config, _preset_configs(config, file))
+    benchmark = PairBenchmark(
+        task, config, preset_configs(config.preset_names, config.runner, file, device=config.device)
+    )
     kind, pairs = create_task(task), benchmark.open()
     chosen = _spread(len(pairs), config.max_pairs)
     for index in chosen:
@@ -102,7 +102,7 @@ class PairBenchmark:
             "resize_px": config.resize_px,
             "estimators": config.estimator_names,
             "threshold_px": config.threshold_px,
-            "weights": _digest(config.weights),
+            "weights": file_digest(config.weights),
         }
         items = []
         for preset, settings in self.settings().items():
@@ -177,29 +177,8 @@ class _Loaded:
         return self._features[view.name]
 
 
-def _preset_configs(config: PairBenchConfig, file: Path | None) -> dict[str, Config]:
-    """Presets by name, each without a refiner of its own and with its share of the cores."""
-    cores = len(os.sched_getaffinity(0))
-    presets = {}
-    for name in config.preset_names:
-        loaded = load_config({"preset": name, "device": config.device, "refiner": "none"}, file)
-        threads = loaded.threads or max(1, cores // config.runner.workers)
-        presets[name] = replace(loaded, threads=threads)
-    return presets
-
-
 def _spread(count: int, most: int) -> list[int]:
     """At most `most` numbers below `count`, evenly; all where `most` is 0."""
     if most == 0 or most >= count:
         return list(range(count))
     return [int(index) for index in np.linspace(0, count - 1, most).round()]
-
-
-def _digest(path: str) -> str:
-    """Of the content of a checkpoint: results of an earlier training do not count for a later one."""
-    if not path:
-        return ""
-    try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    except OSError as error:
-        raise WeightsError(f"cannot read the weights {path}: {error.strerror}") from None
