@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +11,11 @@ import typer
 
 from subpx_ros import __version__
 from subpx_ros.cli_bench import bench_app
+from subpx_ros.cli_data import data_app
 from subpx_ros.cli_export import export
-from subpx_ros.cli_options import SOURCE_HELP, ConfigFile, Device, Preset, Refiner, Source, given
-from subpx_ros.errors import ConfigError, SubpxError
+from subpx_ros.cli_options import SOURCE_HELP, ConfigFile, Device, Preset, Refiner, Source, given, parse_frames
+from subpx_ros.cli_report import report
+from subpx_ros.errors import SubpxError
 from subpx_ros.memory import keep_freed_memory
 
 app = typer.Typer(
@@ -27,7 +28,11 @@ app = typer.Typer(
 weights_app = typer.Typer(help="Checkpoints: where they are, fetching, checking.", no_args_is_help=True)
 app.add_typer(weights_app, name="weights")
 app.add_typer(bench_app, name="bench")
+app.add_typer(data_app, name="data")
 app.command()(export)
+app.command()(report)
+
+RUN_OUTPUTS = "poses.txt, trajectory.tum, summary.json, config.yaml, pictures; 'subpx report' makes one page of it"
 
 Mode = Annotated[str | None, typer.Option(help="auto, mono, stereo or rgbd.")]
 Frames = Annotated[str | None, typer.Option(help="A:B, only the frames A <= index < B.")]
@@ -50,6 +55,7 @@ def run(
     device: Device = None,
     config: ConfigFile = None,
     frames: Frames = None,
+    rerun: Annotated[Path | None, typer.Option(help="Rerun recording (.rrd) of everything, to write too.")] = None,
 ) -> None:
     """Odometry over a recording, without a ROS graph."""
     from subpx_ros.config import load_config
@@ -57,17 +63,22 @@ def run(
     from subpx_ros.datasets import open_sequence
     from subpx_ros.output import output_folder
 
-    window = _parse_frames(frames)
+    window = parse_frames(frames)
     settings = load_config(given(preset=preset, mode=mode, refiner=refiner, device=device), config)
     sequence = open_sequence(source, settings.mode, window)
     output_folder(out)
 
     from subpx_ros.evaluation.run import write_run
     from subpx_ros.evaluation.tables import print_summary
-    from subpx_ros.offline import run_sequence
+    from subpx_ros.offline import run_recorded, run_sequence
 
-    print_summary(write_run(run_sequence(sequence, settings, source, note), out))
-    say(f"outputs in {out}: poses.txt, trajectory.tum, summary.json, config.yaml, trajectory.png")
+    if rerun is None:
+        record = run_sequence(sequence, settings, source, note)
+    else:
+        output_folder(rerun.parent)
+        record = run_recorded(sequence, settings, source, note, rerun)
+    print_summary(write_run(record, out))
+    say(f"outputs in {out}: {RUN_OUTPUTS}")
 
 
 @app.command()
@@ -91,7 +102,7 @@ def match(
     settings = load_config(given(preset=preset, refiner=refiner, device=device), config)
     images = read_grey(image0), read_grey(image1)
 
-    from subpx_ros.evaluation.plots import plot_refined_matches
+    from subpx_ros.evaluation.match_plots import plot_refined_matches
     from subpx_ros.evaluation.tables import print_pair
     from subpx_ros.pipeline import FrontEnd
     from subpx_ros.two_view import match_images, parse_cameras
@@ -104,7 +115,7 @@ def match(
     pair = match_images(FrontEnd(settings, note), images, cameras, settings.pose)
     pair.save(out)
     if plot:
-        plot_refined_matches(*images, pair, plot, title=f"{image0.name}, {image1.name}")
+        plot_refined_matches(*images, pair.matches, pair.pose.inliers, plot, title=f"{image0.name}, {image1.name}")
     print_pair(pair)
 
 
@@ -138,9 +149,9 @@ def replay(
     from subpx_ros.ros.replay import replay as play
 
     overrides = given(preset=preset, refiner=refiner, device=device)
-    window = _parse_frames(frames)
+    window = parse_frames(frames)
     print_summary(play(source, out=out, overrides=overrides, mode=mode or "auto", rate=rate, frames=window))
-    say(f"outputs in {out}: poses.txt, trajectory.tum, summary.json, config.yaml, trajectory.png")
+    say(f"outputs in {out}: {RUN_OUTPUTS}")
 
 
 @app.command("eval")
@@ -251,16 +262,6 @@ def _for_each(names: list[str], action: Callable[[str], None]) -> None:
         note(f"subpx: {failure}")
     if failures:
         raise failures[-1]
-
-
-def _parse_frames(text: str | None) -> tuple[int | None, int | None] | None:
-    if text is None:
-        return None
-    parsed = re.fullmatch(r"(\d{0,9}):(\d{0,9})", text, re.ASCII)
-    if not parsed:
-        raise ConfigError(f"--frames takes A:B, whole numbers either of which may be left out; got '{text[:40]}'")
-    start, stop = (int(number) if number else None for number in parsed.groups())
-    return start, stop
 
 
 def main(arguments: list[str] | None = None) -> int:

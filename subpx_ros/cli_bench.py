@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from subpx_ros.cli_options import Device, Preset, Refiner, Source, given
+from subpx_ros.cli_options import SOURCE_HELP, Device, Preset, Refiner, Source, given, parse_frames
 
 bench_app = typer.Typer(help="Benchmarks: refiners side by side, and what the node costs.", no_args_is_help=True)
 
@@ -91,6 +91,27 @@ def bench_homography(
 ) -> None:
     """Homography: corner error, matching accuracy, localisation error. HPatches, Oxford, or a pairs list."""
     _pairs("homography", **locals())
+
+
+@bench_app.command("kitti")
+def bench_kitti(
+    sequences: Annotated[list[str], typer.Argument(metavar="SEQ...", help=f"With true poses. {SOURCE_HELP}")],
+    out: Out = Path("out/bench/kitti"),
+    preset: Presets = "xfeat",
+    mode: Annotated[str, typer.Option(help="auto, mono, stereo or rgbd.")] = "auto",
+    frames: Annotated[str | None, typer.Option(help="A:B, only the frames A <= index < B of every sequence.")] = None,
+    weights: RefinerWeights = None,
+    workers: Workers = 1,
+    engine: Engine = "local",
+    device: DeviceOption = "auto",
+    config: ConfigFile = None,
+) -> None:
+    """Odometry over whole sequences: KITTI drift per length and speed, ATE, RPE. Any recording with true poses."""
+    from subpx_ros.evaluation.bench_config import RunnerConfig, SequenceBenchConfig
+    from subpx_ros.evaluation.sequences.benchmark import run_sequence_benchmark
+
+    settings = SequenceBenchConfig(mode, preset, str(weights or ""), device, RunnerConfig(workers, engine))
+    run_sequence_benchmark(sequences, settings, out, config, parse_frames(frames))
 
 
 @bench_app.command("latency")

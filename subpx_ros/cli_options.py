@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-SOURCE_HELP = "KITTI sequence folder, rosbag2, or 'demo' for the rendered street."
+from subpx_ros.errors import ConfigError
+
+SOURCE_HELP = "Folder of KITTI, KITTI raw, EuRoC or TUM RGB-D, rosbag2, or 'demo' for the rendered street."
 Source = Annotated[str, typer.Argument(help=SOURCE_HELP)]
 Preset = Annotated[
     str | None,
@@ -21,3 +24,14 @@ ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file of 
 def given(**options: str | None) -> dict[str, Any]:
     """The options that the user gave."""
     return {name: value for name, value in options.items() if value is not None}
+
+
+def parse_frames(text: str | None) -> tuple[int | None, int | None] | None:
+    """The window of `--frames A:B`. Raises ConfigError for anything else."""
+    if text is None:
+        return None
+    parsed = re.fullmatch(r"(\d{0,9}):(\d{0,9})", text, re.ASCII)
+    if not parsed:
+        raise ConfigError(f"--frames takes A:B, whole numbers either of which may be left out; got '{text[:40]}'")
+    start, stop = (int(number) if number else None for number in parsed.groups())
+    return start, stop

@@ -30,8 +30,11 @@ def say(text: str) -> None:
     _out.print(text, markup=False, soft_wrap=True)
 
 
-def progress_bar() -> Progress:
-    """A bar with rate and remaining time; where stderr is no terminal it draws only its final state."""
+def progress_bar(shown: bool = True, transient: bool = False) -> Progress:
+    """A bar with rate and remaining time; where stderr is no terminal it draws only its final state.
+
+    A transient one is gone at the end, and is not drawn where there is no terminal.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -39,7 +42,9 @@ def progress_bar() -> Progress:
         TextColumn("{task.fields[detail]}"),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=_err)
+    return Progress(
+        *columns, console=_err, disable=not shown or (transient and not _err.is_terminal), transient=transient
+    )
 
 
 @contextmanager
@@ -63,7 +68,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     """A table on stdout; the first column is left-aligned, the others right-aligned. Units belong into the headers."""
     drawn = Table(title=title, title_justify="left")
     for position, column in enumerate(columns):
-        drawn.add_column(column, justify="left" if position == 0 else "right")
+        drawn.add_column(column, justify="left" if position == 0 else "right", overflow="fold")
     for row in rows:
         drawn.add_row(*row)
     _out.print(drawn)

@@ -267,3 +267,9 @@ class OdometryResult:
     """keypoints, stereo_matches (keypoints with a disparity or depth), matches, inliers."""
     stage_ms: dict[str, float]
     """Milliseconds per stage, in the order they ran, and 'total'."""
+
+    @property
+    def inliers(self) -> NDArray[np.bool_]:
+        """(M,) which matches agree with the pose; none where there is no pose."""
+        found = self.relative_pose.inliers
+        return found if len(found) == len(self.matches) else np.zeros(len(self.matches), dtype=bool)

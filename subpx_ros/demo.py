@@ -8,7 +8,7 @@ from pathlib import Path
 from subpx_ros.config import load_config
 from subpx_ros.console import counting, note, say
 from subpx_ros.datasets import DEMO, Sequence, open_sequence
-from subpx_ros.evaluation.plots import plot_refined_matches
+from subpx_ros.evaluation.match_plots import plot_refined_matches
 from subpx_ros.evaluation.tables import print_summary
 from subpx_ros.output import output_folder
 from subpx_ros.pipeline import FrontEnd
@@ -65,4 +65,5 @@ def _draw_matches(sequence: Sequence, path: Path) -> None:
     images = sequence.frame(middle).image, sequence.frame(min(middle + 1, len(sequence) - 1)).image
     camera = sequence.rig.left
     pair = match_images(FrontEnd(config, note), images, (camera, camera), config.pose)
-    plot_refined_matches(images[0], images[1], pair, path, title=f"{sequence.name}, frames {middle} and {middle + 1}")
+    title = f"{sequence.name}, frames {middle} and {middle + 1}"
+    plot_refined_matches(*images, pair.matches, pair.pose.inliers, path, title)

@@ -39,9 +39,7 @@ def draw_matches(image: NDArray[np.uint8], result: OdometryResult) -> NDArray[np
     """
     factor = min(max(1, round(_LEAST_WIDTH / image.shape[1])), _LARGEST_FACTOR)
     canvas = image.repeat(factor, axis=0).repeat(3 * factor, axis=1).reshape(image.shape[0] * factor, -1, 3)
-    matches, inliers = result.matches, result.relative_pose.inliers
-    if len(inliers) != len(matches):
-        inliers = np.zeros(len(matches), dtype=bool)
+    matches, inliers = result.matches, result.inliers
     agreeing, other = (_selection(np.flatnonzero(mask)) for mask in (inliers, ~inliers))
 
     before, now = _fixed(matches.refined0, factor), _fixed(matches.refined1, factor)

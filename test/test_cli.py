@@ -23,7 +23,7 @@ from subpx_ros.datasets.street import StreetConfig, StreetSequence, write_kitti_
 from subpx_ros.datatypes import Camera, Rig
 from subpx_ros.settings import to_mapping
 
-RUN_FILES = ["config.yaml", "poses.txt", "summary.json", "trajectory.png", "trajectory.tum"]
+RUN_FILES = ["config.yaml", "frames.png", "poses.txt", "summary.json", "trajectory.png", "trajectory.tum"]
 SIFT = ["--preset", "sift", "--device", "cpu"]
 CAMERA = Camera(230.0, 230.0, 159.5, 79.5, 320, 160)
 
@@ -96,7 +96,7 @@ def test_help_names_the_commands_options(command: list[str], capsys: pytest.Capt
 def test_run_writes_all_that_the_design_names(street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "new" / "out"
     assert main(["run", str(street), "--out", str(out), *SIFT]) == 0
-    assert files_in(out) == RUN_FILES
+    assert files_in(out) == sorted([*RUN_FILES, "matches.png", "offsets.png"])
     summary = json.loads((out / "summary.json").read_text())
     assert (summary["frames"], summary["lost"], summary["mode"]) == (4, 0, "stereo")
     assert (summary["preset"], summary["refiner"], summary["device"]) == ("sift", "subpx", "cpu")

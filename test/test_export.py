@@ -20,7 +20,7 @@ from subpx_ros.datatypes import Features
 from subpx_ros.errors import ConfigError
 from subpx_ros.export.exporter import export
 from subpx_ros.export.modules import FixedMatcher, fill_up
-from subpx_ros.export.onnx_files import OnnxStage
+from subpx_ros.export.onnx_files import OnnxStage, write_onnx
 from subpx_ros.export.parity import Check
 from subpx_ros.pipeline import FrontEnd
 
@@ -125,3 +125,16 @@ def test_a_check_of_nothing_does_not_pass() -> None:
 def test_filling_up_keeps_what_is_there() -> None:
     filled = fill_up(torch.tensor([[1.0, 2.0]]), 3)
     assert filled.tolist() == [[1.0, 2.0], [0.0, 0.0], [0.0, 0.0]]
+
+
+class Branching(torch.nn.Module):
+    """Cannot be exported: what it does depends on values."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x if len(torch.nonzero(x)) > 3 else -x
+
+
+def test_attempts_that_fail_print_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(torch.onnx.errors.OnnxExporterError):
+        write_onnx(Branching(), {"x": torch.ones(5)}, ["y"], tmp_path / "branching.onnx")
+    assert capfd.readouterr() == ("", "") and list(tmp_path.iterdir()) == []

@@ -41,6 +41,7 @@ def test_licence_is_stated_and_there() -> None:
 def test_every_requirement_is_pinned() -> None:
     tool = [sys.executable, str(ROOT / "tools" / "requirements.py")]
     wanted = subprocess.run(tool, check=True, capture_output=True, text=True).stdout.splitlines()
+    wanted += [line for extra in _pyproject()["project"]["optional-dependencies"].values() for line in extra]
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = {line.partition("==")[0] for line in lines if "==" in line and not line.startswith("#")}
     names = {re.split(r"[^\w.-]", entry)[0].lower().replace("_", "-") for entry in wanted}

@@ -12,17 +12,19 @@ import numpy as np
 import pytest
 
 from subpx_ros.config import Config, load_config
-from subpx_ros.datatypes import TrackingState
+from subpx_ros.datatypes import RefinedMatches, TrackingState
 from subpx_ros.errors import DataError
 from subpx_ros.evaluation.compare import evaluate
-from subpx_ros.evaluation.plots import plot_matches, plot_trajectory
-from subpx_ros.evaluation.run import RunRecord, summarise, write_run
+from subpx_ros.evaluation.match_plots import plot_matches
+from subpx_ros.evaluation.plots import plot_drift, plot_frames, plot_trajectory
+from subpx_ros.evaluation.run import MatchedFrames, RunRecord, summarise, write_run
 from subpx_ros.evaluation.tables import print_accuracy, print_summary
 from subpx_ros.evaluation.trajectories import read_trajectory
 from subpx_ros.output import write_text
 from subpx_ros.settings import to_mapping
 
-FILES = ["config.yaml", "poses.txt", "summary.json", "trajectory.png", "trajectory.tum"]
+FILES = ["config.yaml", "frames.png", "poses.txt", "summary.json", "trajectory.png", "trajectory.tum"]
+BLUE, GREY, ORANGE, SKY = (0, 114, 178), (160, 160, 160), (213, 94, 0), (86, 180, 233)
 
 
 def record(frames: int = 40, metric: bool = True, with_truth: bool = True) -> RunRecord:
@@ -49,6 +51,7 @@ def record(frames: int = 40, metric: bool = True, with_truth: bool = True) -> Ru
         states=states,
         reasons=reasons,
         stage_ms=stages,
+        counts=[{"matches": 100, "inliers": 80}] * frames,
         seconds=8.0,
         metric=metric,
         truth=truth if with_truth else None,
@@ -92,7 +95,8 @@ def test_all_files_are_written_and_read_back(tmp_path: Path, frames: int, metric
     run = record(frames, metric, with_truth)
     summary = write_run(run, tmp_path / "new" / "out")
     out = tmp_path / "new" / "out"
-    assert sorted(path.name for path in out.iterdir()) == FILES
+    drift = ["drift.png"] if summary.get("drift") else []
+    assert sorted(path.name for path in out.iterdir()) == sorted(FILES + drift)
     assert json.loads((out / "summary.json").read_text()) == summary
     np.testing.assert_allclose(read_trajectory(out / "poses.txt").poses, run.poses, atol=1e-8)
     assert read_trajectory(out / "trajectory.tum").stamps_ns == tuple(run.stamps_ns)
@@ -119,7 +123,7 @@ def test_a_second_run_that_fails_leaves_no_summary(tmp_path: Path) -> None:
     broken = replace(record(), config={"no yaml": object()})
     with pytest.raises(Exception, match="cannot represent"):
         write_run(broken, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [name for name in FILES if name != "summary.json"]
+    assert not {"summary.json", "drift.png"} & {path.name for path in tmp_path.iterdir()}
 
 
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
@@ -168,9 +172,34 @@ def test_trajectory_picture_shows_truth_estimate_and_lost_frames(tmp_path: Path)
     bent[:, 0, 3] = np.linspace(0, 10, len(bent))
     plot_trajectory(tmp_path / "all.png", bent, truth, lost=lost)
     plot_trajectory(tmp_path / "estimate.png", bent)
-    blue, grey, orange = (0x00, 0x72, 0xB2), (0xA0, 0xA0, 0xA0), (0xD5, 0x5E, 0x00)
-    assert {blue, grey, orange} <= _colours(tmp_path / "all.png")
-    assert blue in _colours(tmp_path / "estimate.png") and orange not in _colours(tmp_path / "estimate.png")
+    assert {BLUE, GREY, ORANGE} <= _colours(tmp_path / "all.png")
+    assert BLUE in _colours(tmp_path / "estimate.png") and ORANGE not in _colours(tmp_path / "estimate.png")
+
+
+def test_drift_picture_has_a_line_for_every_method(tmp_path: Path) -> None:
+    drift = summarise(record())["drift"]
+    plot_drift(tmp_path / "one.png", {"ours": drift})
+    plot_drift(tmp_path / "two.png", {"ours": drift, "detected": drift | {"per_speed": []}}, {"detected": "#D55E00"})
+    assert BLUE in _colours(tmp_path / "one.png") and ORANGE not in _colours(tmp_path / "one.png")
+    assert {BLUE, ORANGE} <= _colours(tmp_path / "two.png")
+
+
+def test_frames_picture_shows_matches_inliers_and_stages(tmp_path: Path) -> None:
+    run = record()
+    plot_frames(tmp_path / "frames.png", run.counts, run.stage_ms, np.zeros(40, dtype=bool))
+    assert {BLUE, SKY} <= _colours(tmp_path / "frames.png")
+
+
+def test_pictures_of_matches_and_offsets_come_with_what_they_show(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (60, 80), dtype=np.uint8)
+    places = np.random.default_rng(1).uniform(5, 50, (30, 2))
+    matches = RefinedMatches(places, places, places, places + 0.4, np.ones(30, np.float32))
+    example = MatchedFrames((image, image), matches, np.ones(30, dtype=bool), "frames 1 and 2")
+    moves = np.random.default_rng(2).normal(0, 0.5, (500, 2))
+    write_run(replace(record(), offsets=moves, example=example), tmp_path)
+    assert BLUE in _colours(tmp_path / "offsets.png") and (tmp_path / "matches.png").is_file()
+    write_run(record(), tmp_path)
+    assert not (tmp_path / "offsets.png").exists() and not (tmp_path / "matches.png").exists(), "left by another run"
 
 
 @pytest.mark.parametrize("count", [0, 1, 50])

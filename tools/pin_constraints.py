@@ -20,7 +20,7 @@ from requirements import requirements
 ROOT = Path(__file__).parents[1]
 PINNED = ["torch==2.13.0"]
 HEADER = """\
-# Every package of the complete environment (build, run, test), as tested with Python 3.11 and 3.12.
+# Every package of the complete environment (build, run, test, all extras), as tested with Python 3.11 and 3.12.
 # Made by: python3 tools/pin_constraints.py python3.11 python3.12
 # The nvidia, cuda and triton packages belong to torch's CUDA build; its CPU build does without them.
 """
@@ -31,7 +31,7 @@ def resolve(python: str, pins: list[str]) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         wanted, known, report = folder / "requirements.txt", folder / "constraints.txt", folder / "report.json"
-        wanted.write_text("\n".join([*requirements(ROOT / "pyproject.toml"), *PINNED]))
+        wanted.write_text("\n".join([*requirements(ROOT / "pyproject.toml", extras=None), *PINNED]))
         known.write_text("\n".join(pins))
         subprocess.run([python, "-m", "venv", str(folder / "venv")], check=True)
         pip = [str(folder / "venv" / "bin" / "pip"), "install", "--quiet", "--dry-run", "--ignore-installed"]

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 
-_EXTRAS = ("train", "export", "test")
+_DEVELOPMENT = ("train", "export", "test")
 
 
-def requirements(pyproject: Path) -> list[str]:
-    """The requirements for building, running, training and testing the package."""
+def requirements(pyproject: Path, extras: Collection[str] | None = _DEVELOPMENT) -> list[str]:
+    """The requirements for building and running the package, and for these of its extras; all of them if None."""
     with pyproject.open("rb") as file:
         table = tomllib.load(file)
     project = table["project"]
-    extras = [line for extra in _EXTRAS for line in project["optional-dependencies"][extra]]
-    return [*table["build-system"]["requires"], *project["dependencies"], *extras]
+    optional = [
+        line
+        for extra, lines in project["optional-dependencies"].items()
+        if extras is None or extra in extras
+        for line in lines
+    ]
+    return [*table["build-system"]["requires"], *project["dependencies"], *optional]
 
 
 if __name__ == "__main__":

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +10,8 @@ from typing import Any
 
 from subpx_ros.console import note, say, table
 from subpx_ros.errors import SubpxError
-from subpx_ros.evaluation.run import library_versions, write_json
+from subpx_ros.evaluation.environment import library_versions, machine
+from subpx_ros.evaluation.run import write_json
 from subpx_ros.evaluation.runner import Outcome
 from subpx_ros.output import output_folder, write_text
 
@@ -29,7 +28,7 @@ class Table:
     """Numbers with all their digits; None where a figure does not exist."""
 
     def show(self) -> None:
-        table(self.title, self.columns, [[_text(cell) for cell in row] for row in self.rows])
+        table(self.title, self.columns, [[cell_text(cell) for cell in row] for row in self.rows])
 
 
 def write_results(
@@ -87,31 +86,8 @@ def write_results(
     return results
 
 
-def machine() -> dict[str, Any]:
-    """What figures of time depend on."""
-    values: dict[str, Any] = {
-        "system": platform.platform(),
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "gpu": None,
-    }
-    import torch
-
-    if torch.cuda.is_available():
-        values["gpu"] = torch.cuda.get_device_name()
-    return values
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
-
-
-def _text(cell: Cell) -> str:
+def cell_text(cell: Cell) -> str:
+    """For people: three decimals of small numbers, two of others, a dash where a figure does not exist."""
     if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
         return "-"
     if isinstance(cell, float):

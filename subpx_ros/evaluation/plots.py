@@ -1,8 +1,9 @@
-"""Pictures of trajectories and matches, in colours that colour-blind readers tell apart (Okabe and Ito; plasma)."""
+"""Pictures of trajectories and of what every frame took, in colours that colour-blind readers tell apart (Okabe and Ito)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from subpx_ros.two_view import TwoView
-
-
-_TRUTH, _ESTIMATE, _START, _LOST, _OUTLIER = "#A0A0A0", "#0072B2", "#009E73", "#D55E00", "#56B4E9"
+_TRUTH, _ESTIMATE, _START, _LOST, _LIGHT = "#A0A0A0", "#0072B2", "#009E73", "#D55E00", "#56B4E9"
+_SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#000000")
 _DPI = 100
-_MOST_LINES = 200
 
 
 def plot_trajectory(
@@ -60,83 +58,81 @@ def plot_trajectory(
     save_figure(figure, path)
 
 
-def plot_matches(
-    image0: NDArray[np.uint8],
-    image1: NDArray[np.uint8],
-    keypoints0: Array,
-    keypoints1: Array,
-    inliers: NDArray[np.bool_],
-    path: Path,
-    *,
-    values: Array | None = None,
-    label: str = "offset (px)",
-    title: str = "",
+def plot_drift(
+    path: Path, drifts: Mapping[str, Mapping[str, Any]], colours: Mapping[str, str] | None = None, title: str = ""
 ) -> None:
-    """Both images with lines between the inliers, coloured by `values`; the other matches are dots.
-
-    Of many inliers an even selection is drawn, so that the images stay visible. Wide images stand one above the other, others side by side.
+    """Translation and rotation drift over the length of a segment and, where there is one, over its speed.
 
     Args:
-        image0: (H, W) uint8.
-        image1: (H, W) uint8, of any size.
-        keypoints0: (M, 2) pixels in image0.
-        keypoints1: (M, 2) pixels in image1.
-        inliers: (M,)
         path: the PNG file to write.
-        values: (M,) what colours the lines; by default the distance between the two keypoints, px.
-        label: name and unit of `values`.
-        title: what the images are of; the counts are added.
+        drifts: `drift` of `accuracy` by label, at least one.
+        colours: of the labels; others get the next of a series.
+        title: what the drift is of.
     """
-    from matplotlib import colormaps
-    from matplotlib.collections import LineCollection
-    from matplotlib.colors import ListedColormap
-
-    if values is None:
-        values, label = np.linalg.norm(keypoints1 - keypoints0, axis=1), "keypoint motion (px)"
-    canvas, shift = _joined(image0, image1)
-    moved1 = keypoints1 + shift
-    height, width = canvas.shape
-    scale = min(1.0, 1600 / width)
-    figure = new_figure(max(600, int(width * scale)), int(height * scale) + 110)
-    view = figure.add_subplot()
-    view.imshow(canvas, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
-    outliers = np.concatenate([keypoints0[~inliers], moved1[~inliers]])
-    view.plot(*outliers.T, linestyle="none", marker=".", markersize=4, color=_OUTLIER)
-    drawn = np.flatnonzero(inliers)
-    drawn = drawn[:: max(1, round(len(drawn) / _MOST_LINES))]
-    lines = LineCollection(list(np.stack([keypoints0, moved1], axis=1)[drawn]), linewidths=0.8, alpha=0.8)
-    # The dark end is cut off: it does not show on a dark image.
-    lines.set_cmap(ListedColormap(colormaps["plasma"](np.linspace(0.3, 1.0, 256))))
-    lines.set_array(values[drawn])
-    if np.any(inliers):
-        lines.set_clim(0.0, max(float(np.percentile(values[inliers], 98)), 1e-9))
-        view.add_collection(lines)
-        figure.colorbar(lines, ax=view, label=label, location="bottom", shrink=0.4, aspect=40, pad=0.02)
-    counts = f"{int(inliers.sum())} inliers ({len(drawn)} lines), {int((~inliers).sum())} other matches (dots)"
-    view.set_title(f"{title}: {counts}" if title else counts)
-    view.set_axis_off()
+    chosen = dict(zip(drifts, cycle(_SERIES), strict=False)) | dict(colours or {})
+    figures = (("t_percent", "translation (%)"), ("r_deg_per_100m", "rotation (deg/100 m)"))
+    groups = [("per_length", "length_m", "segment length (m)")]
+    if any(drift.get("per_speed") for drift in drifts.values()):
+        groups.append(("per_speed", "speed_mps", "speed (m/s)"))
+    figure = new_figure(900, 60 + 300 * len(groups))
+    grid = figure.subplots(len(groups), 2, squeeze=False)
+    for row, (group, abscissa, name) in zip(grid, groups, strict=True):
+        for axes, (key, label) in zip(row, figures, strict=True):
+            for method, drift in drifts.items():
+                parts = drift.get(group, ())
+                places, values = [part[abscissa] for part in parts], [part[key] for part in parts]
+                axes.plot(places, values, marker="o", color=chosen[method], label=method)
+            axes.set_xticks(sorted({part[abscissa] for drift in drifts.values() for part in drift.get(group, ())}))
+            axes.set_xlabel(name)
+            axes.set_ylabel(label)
+            axes.set_ylim(0.0, 1.1 * float(axes.dataLim.ymax) or 1.0)
+            axes.grid(alpha=0.3)
+    if len(drifts) > 1:
+        grid[0, 0].legend()
+    figure.suptitle(title)
     save_figure(figure, path)
 
 
-def plot_refined_matches(
-    image0: NDArray[np.uint8], image1: NDArray[np.uint8], pair: TwoView, path: Path, title: str = ""
+def plot_frames(
+    path: Path,
+    counts: Sequence[Mapping[str, int]],
+    stage_ms: Sequence[Mapping[str, float]],
+    lost: NDArray[np.bool_],
+    title: str = "",
 ) -> None:
-    """The matches of a pair at their refined positions, coloured by how far refinement moved them."""
-    matches = pair.matches
-    moved = np.concatenate([matches.refined0 - matches.detected0, matches.refined1 - matches.detected1], axis=1)
-    offsets = np.linalg.norm(moved.reshape(-1, 2, 2), axis=2).mean(axis=1)
-    refined = bool(np.any(offsets > 0))
-    plot_matches(
-        image0,
-        image1,
-        matches.refined0,
-        matches.refined1,
-        pair.pose.inliers,
-        path,
-        values=offsets if refined else None,
-        label="mean offset by refinement (px)" if refined else "keypoint motion (px)",
-        title=title,
-    )
+    """Matches and inliers of every frame, and how long its stages took.
+
+    Args:
+        path: the PNG file to write.
+        counts: (N,) `matches` and `inliers`.
+        stage_ms: (N,) milliseconds per stage and `total`.
+        lost: (N,) frames to mark as lost.
+        title: what the frames are of.
+    """
+    frames = np.arange(len(counts))
+    figure = new_figure(900, 560)
+    support, times = figure.subplots(2, 1, sharex=True)
+    for name, colour in (("matches", _LIGHT), ("inliers", _ESTIMATE)):
+        support.plot(frames, [each.get(name, 0) for each in counts], color=colour, label=name)
+    for axes in (support, times):
+        for index in np.flatnonzero(lost):
+            axes.axvspan(index - 0.5, index + 0.5, color=_LOST, alpha=0.3, linewidth=0.0)
+    support.set_ylabel("matches of a frame")
+    stages = [name for name in dict.fromkeys(name for each in stage_ms for name in each) if name != "total"]
+    values = [[each.get(name, 0.0) for each in stage_ms] for name in stages]
+    if stages:
+        times.stackplot(frames, values, labels=stages, colors=[*islice(cycle(_SERIES), len(stages))], alpha=0.8)
+    totals = [each.get("total", np.nan) for each in stage_ms]
+    times.plot(frames, totals, color="#404040", linewidth=1.0, label="total")
+    times.set_ylabel("time of a frame (ms)")
+    times.set_xlabel("frame")
+    for axes in (support, times):
+        axes.set_ylim(bottom=0.0)
+        axes.margins(x=0.01)
+        axes.grid(alpha=0.3)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    support.set_title(f"{title}, lost frames shaded" if np.any(lost) else title)
+    save_figure(figure, path)
 
 
 def _draw_top_view(view: Axes, estimate: Array, truth: Array | None, lost: NDArray[np.bool_], unit: str) -> None:
@@ -173,19 +169,6 @@ def _trajectory_title(title: str, drift: Mapping[str, Any] | None, scale_aligned
     if scale_aligned:
         parts.append("scale aligned to the truth")
     return " · ".join(parts)
-
-
-def _joined(image0: NDArray[np.uint8], image1: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Array]:
-    """One picture of both, and the (x, y) of image1's first pixel in it."""
-    (height0, width0), (height1, width1) = image0.shape, image1.shape
-    gap = 6
-    above = width0 > 1.3 * height0
-    shift = (0, height0 + gap) if above else (width0 + gap, 0)
-    size = (shift[1] + height1, max(width0, width1)) if above else (max(height0, height1), shift[0] + width1)
-    canvas = np.full(size, 255, dtype=np.uint8)
-    canvas[:height0, :width0] = image0
-    canvas[shift[1] : shift[1] + height1, shift[0] : shift[0] + width1] = image1
-    return canvas, np.array(shift, dtype=np.float64)
 
 
 def new_figure(width: int, height: int) -> Figure:

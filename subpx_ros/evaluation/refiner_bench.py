@@ -9,12 +9,15 @@ posed photographs are never trained on.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from subpx_ros import __version__
 from subpx_ros.config import load_config
-from subpx_ros.console import note, say, table
+from subpx_ros.console import note, say
+from subpx_ros.evaluation.bench_results import Table
+from subpx_ros.evaluation.environment import library_versions, machine
 from subpx_ros.evaluation.refiner_checks import (
     EndPoints,
     Refiners,
@@ -25,7 +28,7 @@ from subpx_ros.evaluation.refiner_checks import (
     pose_accuracy,
     row_residuals,
 )
-from subpx_ros.evaluation.run import library_versions, write_json
+from subpx_ros.evaluation.run import write_json
 from subpx_ros.evaluation.side_by_side import PUBLISHED, RETRAINED, refiners_for
 from subpx_ros.output import output_folder
 from subpx_ros.pipeline import FrontEnd
@@ -67,9 +70,12 @@ def run_bench(
     for given, option, what in ((kitti, "--kitti", "row residuals"), (pairs, "--pairs", "pose accuracy")):
         if given is None:
             bench.skip(f"{what}: give {option} PATH")
-    result = bench.result | {"package_version": __version__, "versions": library_versions()}
+    result = bench.result | {"package_version": __version__, "versions": library_versions(), "machine": machine()}
+    tables = _tables(result)
+    result["tables"] = [asdict(each) for each in tables]
     write_json(out / "refiner_bench.json", result)
-    _print(result)
+    for each in tables:
+        each.show()
     bench.draw(out)
     say(f"outputs in {out}: refiner_bench.json, offsets.png, patches_*.png" + (", inliers.png" if pairs else ""))
     return result
@@ -153,37 +159,51 @@ _TABLES = (
     (
         "end_point",
         "end-point error under exact ground truth, matches within 3 px as detected",
-        (("data", ""), ("matches", "d"), ("mean_px", ".3f"), ("median_px", ".3f"), ("ratio", ".3f")),
+        {
+            "data": "data",
+            "matches": "matches",
+            "mean_px": "mean (px)",
+            "median_px": "median (px)",
+            "ratio": "ratio to detected",
+        },
     ),
     (
         "calibration",
-        "predicted covariance: share inside the sigma ellipses, percent of nominal",
-        (("data", ""), ("matches", "d"), ("percent_of_nominal_1", ".1f"), ("percent_of_nominal_2", ".1f")),
+        "predicted covariance: share inside the sigma ellipses",
+        {
+            "data": "data",
+            "matches": "matches",
+            "percent_of_nominal_1": "1 sigma (% of nominal)",
+            "percent_of_nominal_2": "2 sigma (% of nominal)",
+        },
     ),
-    ("time", "time per match", (("matches", "d"), ("microseconds", ".1f"))),
+    ("time", "time per match", {"matches": "matches", "microseconds": "median (us)"}),
     (
         "rows",
         "left-right row residual, smooth offset removed",
-        (("matches", "d"), ("median_px", ".3f"), ("rms_clipped_px", ".3f")),
+        {"matches": "matches", "median_px": "median (px)", "rms_clipped_px": "rms clipped at 2 px (px)"},
     ),
     (
         "pose",
         "relative pose (PoseLib, 1 px)",
-        (("pairs", "d"), ("auc5", ".2f"), ("auc10", ".2f"), ("auc20", ".2f"), ("inlier_share", ".4f")),
+        {
+            "pairs": "pairs",
+            "auc5": "AUC@5 deg (%)",
+            "auc10": "AUC@10 deg (%)",
+            "auc20": "AUC@20 deg (%)",
+            "inlier_share": "inliers (share)",
+        },
     ),
 )
 
 
-def _print(result: dict[str, Any]) -> None:
-    for check, title, columns in _TABLES:
-        if result[check]:
-            names = ("detector", "refiner", *(name for name, _ in columns))
-            rows = [
-                (
-                    row["detector"],
-                    row["refiner"],
-                    *("-" if row[key] is None else f"{row[key]:{form}}" for key, form in columns),
-                )
-                for row in result[check]
-            ]
-            table(title, names, rows)
+def _tables(result: dict[str, Any]) -> list[Table]:
+    return [
+        Table(
+            title,
+            ["detector", "refiner", *columns.values()],
+            [[row["detector"], row["refiner"], *(row[key] for key in columns)] for row in result[check]],
+        )
+        for check, title, columns in _TABLES
+        if result[check]
+    ]

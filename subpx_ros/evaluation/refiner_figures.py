@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subpx_ros.datatypes import Array
+from subpx_ros.evaluation import match_plots
 from subpx_ros.evaluation.plots import new_figure, save_figure
 from subpx_ros.evaluation.refiner_checks import EndPoints, Sample
 from subpx_ros.evaluation.side_by_side import COLOURS, DETECTED, OURS, PUBLISHED, RETRAINED
@@ -20,38 +21,12 @@ _PATCHES = 8
 
 
 def plot_offsets(path: Path, results: dict[str, EndPoints]) -> None:
-    """Histograms of the length and the direction of the second point's move; a row per detector.
-
-    Args:
-        path: the PNG file to write.
-        results: by detector.
-    """
-    figure = new_figure(1000, 60 + 320 * len(results))
-    for row, (detector, errors) in enumerate(results.items()):
-        moving = [name for name in errors.offsets if name in _COLOURS]
-        length = figure.add_subplot(len(results), 2, 2 * row + 1)
-        direction = figure.add_subplot(len(results), 2, 2 * row + 2, projection="polar")
-        for name in moving:
-            offsets = errors.offsets[name]
-            length.hist(
-                np.linalg.norm(offsets, axis=1), bins=np.linspace(0.0, 3.0, 61).tolist(), density=True, histtype="step",
-                linewidth=2.0, color=_COLOURS[name], label=name,
-            )  # fmt: skip
-            counts, edges = np.histogram(
-                np.arctan2(offsets[:, 1], offsets[:, 0]), bins=np.linspace(-np.pi, np.pi, 37), density=True
-            )
-            direction.plot(np.append((edges[:-1] + edges[1:]) / 2.0, edges[0] + np.pi / 36), np.append(counts, counts[0]),
-                           linewidth=2.0, color=_COLOURS[name])  # fmt: skip
-        length.set_title(f"{detector}: offset of the second point")
-        length.set_xlabel("length (px)")
-        length.set_ylabel("density (1/px)")
-        length.grid(alpha=0.3)
-        if moving:
-            length.legend()
-        direction.set_title("direction (x right, y down)", fontsize=9)
-        direction.set_theta_direction(-1)  # type: ignore[attr-defined]
-        direction.set_yticklabels([])
-    save_figure(figure, path)
+    """The histograms of the refiners that move points, by detector."""
+    moving = {
+        detector: {label: moves for label, moves in errors.offsets.items() if label in _COLOURS}
+        for detector, errors in results.items()
+    }
+    match_plots.plot_offsets(path, moving, _COLOURS)
 
 
 def plot_patches(path: Path, sample: Sample) -> None:

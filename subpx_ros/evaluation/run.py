@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-import platform
 import resource
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,21 +13,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subpx_ros import __version__
-from subpx_ros.datatypes import Array, TrackingState
+from subpx_ros.datatypes import Array, RefinedMatches, TrackingState
 from subpx_ros.evaluation.accuracy import accuracy
-from subpx_ros.evaluation.metrics import path_length
+from subpx_ros.evaluation.environment import library_versions, machine
+from subpx_ros.evaluation.metrics import nominal_period_s, path_length
 from subpx_ros.evaluation.trajectories import write_kitti, write_tum
 from subpx_ros.output import output_folder, write_text
 
-_LIBRARIES = {
-    "numpy": ("numpy",),
-    "torch": ("torch",),
-    "opencv": ("opencv-python-headless", "opencv-python", "opencv-contrib-python"),
-    "kornia": ("kornia",),
-    "poselib": ("poselib",),
-    "rosbags": ("rosbags",),
-}
+_PICTURES = ("trajectory.png", "drift.png", "frames.png", "matches.png", "offsets.png")
+_REFINED_COLOUR = "#0072B2"
+
+
+@dataclass(frozen=True)
+class MatchedFrames:
+    """Two frames and their matches, to be drawn."""
+
+    images: tuple[NDArray[np.uint8], NDArray[np.uint8]]
+    """Grey (H, W)."""
+    matches: RefinedMatches
+    inliers: NDArray[np.bool_]
+    """(M,)"""
+    title: str
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class RunRecord:
     """(N,) why a frame's state is not TRACKING; empty where it is."""
     stage_ms: Sequence[Mapping[str, float]]
     """(N,) milliseconds per stage; a frame names only the stages that it ran."""
+    counts: Sequence[Mapping[str, int]]
+    """(N,) per frame `matches` to its reference, and `inliers` of these."""
     seconds: float
     """Wall time of the whole run, reading of images included."""
     metric: bool
@@ -62,36 +68,26 @@ class RunRecord:
     """(N, 4, 4) T_first_camera, metres."""
     peak_rss_mb: float | None = None
     """Of the process that ran the odometry; None: this one."""
-    versions: Mapping[str, str] = field(default_factory=lambda: library_versions())
+    offsets: Array | None = None
+    """(K, 2) px by which refinement moved the second points of inliers, of all frames; None where that is not known."""
+    example: MatchedFrames | None = None
+    versions: Mapping[str, str] = field(default_factory=library_versions)
 
     def __post_init__(self) -> None:
         count = len(self.stamps_ns)
-        lengths = {name: len(getattr(self, name)) for name in ("poses", "states", "reasons", "stage_ms")}
+        lengths = {name: len(getattr(self, name)) for name in ("poses", "states", "reasons", "stage_ms", "counts")}
         if self.truth is not None:
             lengths["truth"] = len(self.truth)
         if count < 1 or any(length != count for length in lengths.values()):
             raise ValueError(f"a run record needs one entry per frame, at least one; {count} stamps and {lengths}")
 
 
-def library_versions() -> dict[str, str]:
-    """Versions of this package, Python and the libraries that results depend on; absent ones are left out."""
-    versions = {"subpx_ros": __version__, "python": platform.python_version()}
-    for name, distributions in _LIBRARIES.items():
-        for distribution in distributions:
-            try:
-                versions[name] = importlib.metadata.version(distribution)
-                break
-            except importlib.metadata.PackageNotFoundError:
-                continue
-    return versions
-
-
 def summarise(record: RunRecord) -> dict[str, Any]:
     """The content of summary.json: finite plain values, None where a figure does not exist.
 
     `frames`, `lost`, `degraded`, `reasons` {text: frames}, `seconds`, `fps`, `stage_ms` {name: {median, p95}},
-    `peak_rss_mb`, `source`, `mode`, `metric`, `device`, `preset`, `refiner`, `versions`; with truth also `path_m`
-    and the figures of `accuracy`.
+    `peak_rss_mb`, `source`, `mode`, `metric`, `device`, `preset`, `refiner`, `versions`, `machine`; with truth also
+    `path_m` and the figures of `accuracy`.
     """
     frames = len(record.stamps_ns)
     states = Counter(record.states)
@@ -111,17 +107,20 @@ def summarise(record: RunRecord) -> dict[str, Any]:
         "stage_ms": _stage_statistics(record.stage_ms),
         "peak_rss_mb": record.peak_rss_mb if record.peak_rss_mb is not None else peak_rss_mb(),
         "versions": dict(record.versions),
+        "machine": machine(),
     }
     if record.truth is not None:
         summary["path_m"] = float(path_length(record.truth)[-1])
-        summary |= accuracy(record.poses, record.truth, align_scale=not record.metric)
+        period_s = nominal_period_s(record.stamps_ns)
+        summary |= accuracy(record.poses, record.truth, align_scale=not record.metric, period_s=period_s)
     return summary
 
 
 def write_run(record: RunRecord, out: Path) -> dict[str, Any]:
-    """Writes poses.txt, trajectory.tum, config.yaml, trajectory.png and, last, summary.json into the folder `out`.
+    """Writes poses.txt, trajectory.tum, config.yaml, the pictures and, last, summary.json into the folder `out`.
 
-    An earlier run's summary.json is removed first: a folder that has one is complete.
+    Pictures are trajectory.png, frames.png, with truth drift.png, and matches.png and offsets.png where the record has
+    what they show. An earlier run's are removed first, and its summary.json: a folder that has one is complete.
 
     Returns:
         The summary.
@@ -131,25 +130,35 @@ def write_run(record: RunRecord, out: Path) -> dict[str, Any]:
     """
     import yaml
 
-    from subpx_ros.evaluation.plots import plot_trajectory
-
     output_folder(out)
-    (out / "summary.json").unlink(missing_ok=True)
+    for name in ("summary.json", *_PICTURES):
+        (out / name).unlink(missing_ok=True)
     summary = summarise(record)
     write_kitti(out / "poses.txt", record.poses)
     write_tum(out / "trajectory.tum", record.stamps_ns, record.poses)
     write_text(out / "config.yaml", yaml.safe_dump(dict(record.config), sort_keys=False))
-    plot_trajectory(
-        out / "trajectory.png",
-        record.poses,
-        record.truth,
-        lost=lost_frames(record.states),
-        drift=summary.get("drift"),
-        align_scale=not record.metric,
-        title=Path(record.source).name,
-    )
+    _draw(record, summary, out)
     write_json(out / "summary.json", summary)
     return summary
+
+
+def _draw(record: RunRecord, summary: Mapping[str, Any], out: Path) -> None:
+    from subpx_ros.evaluation.match_plots import plot_offsets, plot_refined_matches
+    from subpx_ros.evaluation.plots import plot_drift, plot_frames, plot_trajectory
+
+    name, lost, drift = Path(record.source).name, lost_frames(record.states), summary.get("drift")
+    trajectory, drifts, frames, matches, offsets = (out / picture for picture in _PICTURES)
+    plot_trajectory(
+        trajectory, record.poses, record.truth, lost=lost, drift=drift, align_scale=not record.metric, title=name
+    )
+    if drift is not None:
+        plot_drift(drifts, {record.refiner: drift}, title=f"drift, {name}")
+    plot_frames(frames, record.counts, record.stage_ms, lost, title=name)
+    if record.example is not None:
+        example = record.example
+        plot_refined_matches(*example.images, example.matches, example.inliers, matches, example.title)
+    if record.offsets is not None:
+        plot_offsets(offsets, {name: {record.refiner: record.offsets}}, {record.refiner: _REFINED_COLOUR})
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from subpx_ros.console import table
+from subpx_ros.evaluation.bench_results import Cell, Table
 from subpx_ros.geometry import rotation_angle
 
 if TYPE_CHECKING:
@@ -16,49 +16,59 @@ if TYPE_CHECKING:
 
 def print_summary(summary: Mapping[str, Any]) -> None:
     """The figures of `summarise`: the run, its stages and, where there is truth, its accuracy."""
-    rows = [
-        ("frames", f"{summary['frames']}"),
-        ("lost frames", f"{summary['lost']}"),
-        ("degraded frames", f"{summary['degraded']}"),
-        ("time (s)", _number(summary["seconds"], 1)),
-        ("frames per second (1/s)", _number(summary["fps"], 2)),
-        ("peak memory (MiB)", _number(summary["peak_rss_mb"], 0)),
-    ]
-    rows += [(f"reason: {reason} (frames)", f"{count}") for reason, count in summary["reasons"].items()]
-    what = f"{summary['source']}: {summary['mode']}, {summary['preset']}, {summary['refiner']}, {summary['device']}"
-    table(what, ("run", "value"), rows)
-    stages = [
-        (name, _number(times["median"], 1), _number(times["p95"], 1)) for name, times in summary["stage_ms"].items()
-    ]
-    if stages:
-        table("time per frame", ("stage", "median (ms)", "95 % (ms)"), stages)
-    if "per_frame" in summary:
-        print_accuracy(summary)
+    for each in summary_tables(summary):
+        each.show()
 
 
 def print_accuracy(figures: Mapping[str, Any]) -> None:
     """The figures of `evaluate`, or of a summary with truth."""
+    for each in accuracy_tables(figures):
+        each.show()
+
+
+def summary_tables(summary: Mapping[str, Any]) -> list[Table]:
+    """What `print_summary` prints."""
+    rows: list[list[Cell]] = [
+        ["frames", f"{summary['frames']}"],
+        ["lost frames", f"{summary['lost']}"],
+        ["degraded frames", f"{summary['degraded']}"],
+        ["time (s)", _number(summary["seconds"], 1)],
+        ["frames per second (1/s)", _number(summary["fps"], 2)],
+        ["peak memory (MiB)", _number(summary["peak_rss_mb"], 0)],
+    ]
+    rows += [[f"reason: {reason} (frames)", f"{count}"] for reason, count in summary["reasons"].items()]
+    what = f"{summary['source']}: {summary['mode']}, {summary['preset']}, {summary['refiner']}, {summary['device']}"
+    tables = [Table(what, ["run", "value"], rows)]
+    stages: list[list[Cell]] = [
+        [name, _number(times["median"], 1), _number(times["p95"], 1)] for name, times in summary["stage_ms"].items()
+    ]
+    if stages:
+        tables.append(Table("time per frame", ["stage", "median (ms)", "95 % (ms)"], stages))
+    return tables + (accuracy_tables(summary) if "per_frame" in summary else [])
+
+
+def accuracy_tables(figures: Mapping[str, Any]) -> list[Table]:
+    """What `print_accuracy` prints."""
     drift = figures["drift"]
     if drift is None:
-        table("drift", ("segments",), [("none: the path is too short, or the estimate does not move",)])
+        first = Table("drift", ["segments"], [["none: the path is too short, or the estimate does not move"]])
     else:
         title = "drift (scale aligned to the truth)" if drift["scale_aligned"] else "drift"
-        rows = [(f"{each['length_m']} m", f"{each['segments']}", *_drift_cells(each)) for each in drift["per_length"]]
+        rows: list[list[Cell]] = [
+            [f"{each['length_m']} m", f"{each['segments']}", *_drift_cells(each)] for each in drift["per_length"]
+        ]
         total = sum(each["segments"] for each in drift["per_length"])
-        rows.append(("all", f"{total}", *_drift_cells(drift)))
-        table(title, ("segment length", "segments", "translation (%)", "rotation (deg/100 m)"), rows)
+        rows.append(["all", f"{total}", *_drift_cells(drift)])
+        first = Table(title, ["segment length", "segments", "translation (%)", "rotation (deg/100 m)"], rows)
     per_frame, relative = figures["per_frame"], figures["rpe"]
-    table(
-        "accuracy",
-        ("figure", "value"),
-        [
-            ("path length (m)", _number(figures["path_m"], 1)),
-            ("ATE, rms position error after alignment (m)", _number(figures["ate_m"], 3)),
-            ("RPE per frame, median translation (m)", _number(relative["t_m_median"], 4)),
-            ("RPE per frame, median rotation (deg)", _number(relative["r_deg_median"], 4)),
-            ("direction of translation per frame, median error (deg)", _number(per_frame["direction_deg_median"], 3)),
-        ],
-    )
+    accuracy: list[list[Cell]] = [
+        ["path length (m)", _number(figures["path_m"], 1)],
+        ["ATE, rms position error after alignment (m)", _number(figures["ate_m"], 3)],
+        ["RPE per frame, median translation (m)", _number(relative["t_m_median"], 4)],
+        ["RPE per frame, median rotation (deg)", _number(relative["r_deg_median"], 4)],
+        ["direction of translation per frame, median error (deg)", _number(per_frame["direction_deg_median"], 3)],
+    ]
+    return [first, Table("accuracy", ["figure", "value"], accuracy)]
 
 
 def print_pair(pair: TwoView) -> None:
@@ -67,15 +77,15 @@ def print_pair(pair: TwoView) -> None:
     offsets = np.linalg.norm(
         np.concatenate([matches.refined0 - matches.detected0, matches.refined1 - matches.detected1]), axis=1
     )
-    rows = [
-        ("pose", pose.status.name + (f": {pose.reason}" if pose.reason else "")),
-        ("matches", f"{len(matches)}"),
-        ("inliers", f"{int(np.count_nonzero(pose.inliers))}"),
-        ("median offset by refinement (px)", f"{np.median(offsets):.3f}" if len(offsets) else "-"),
+    rows: list[list[Cell]] = [
+        ["pose", pose.status.name + (f": {pose.reason}" if pose.reason else "")],
+        ["matches", f"{len(matches)}"],
+        ["inliers", f"{int(np.count_nonzero(pose.inliers))}"],
+        ["median offset by refinement (px)", f"{np.median(offsets):.3f}" if len(offsets) else "-"],
     ]
     if pose.T_reference_current is not None:
-        rows.append(("rotation (deg)", f"{np.degrees(rotation_angle(pose.T_reference_current[:3, :3])):.3f}"))
-    table("pair", ("figure", "value"), rows)
+        rows.append(["rotation (deg)", f"{np.degrees(rotation_angle(pose.T_reference_current[:3, :3])):.3f}"])
+    Table("pair", ["figure", "value"], rows).show()
 
 
 def _drift_cells(drift: Mapping[str, Any]) -> tuple[str, str]:

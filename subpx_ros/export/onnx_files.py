@@ -90,12 +90,17 @@ class OnnxStage:
 
 @contextlib.contextmanager
 def _quiet() -> Any:
-    """Without the exporter's remarks on packages that are not needed, and its progress lines."""
+    """Without the exporter's remarks on packages that are not needed, its progress lines, and the graphs of attempts
+    that failed before the one that succeeds (to stderr); an error that remains is raised."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:

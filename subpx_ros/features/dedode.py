@@ -37,10 +37,12 @@ class DedodeDetector(Detector):
         from kornia.feature.dedode.dedode_models import get_descriptor, get_detector
 
         super().__init__(config, device, report)
-        network = get_detector("L")
+        network = _uninitialised(lambda: get_detector("L"))
         weights.load_into(network, self._tensors(_DETECTOR, report), _DETECTOR)
         self._network = network.eval().to(device)
-        describer = get_descriptor("B") if self.name == "dedode-b" else self._describer_g(report)
+        describer = (
+            _uninitialised(lambda: get_descriptor("B")) if self.name == "dedode-b" else self._describer_g(report)
+        )
         weights.load_into(describer, self._tensors(self.name, report), self.name)
         self._describer = describer.eval().to(device)
 
@@ -90,3 +92,10 @@ class DedodeDetector(Detector):
         described = grid_sample(maps[None], places[:, None], align_corners=False)[0, :, 0].T[kept]
         norms = described.norm(dim=1)
         return Features(keypoints[kept], scores[kept], normalize(described, dim=1), image, descriptor_norms=norms)
+
+
+def _uninitialised(make: Callable[[], nn.Module]) -> nn.Module:
+    """A network all of whose tensors are to be loaded: the random ones that it begins with would cost a second."""
+    with torch.device("meta"):
+        network = make()
+    return network.to_empty(device="cpu")

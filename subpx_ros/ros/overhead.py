@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
 from subpx_ros.config import load_config
-from subpx_ros.console import note, table, track
+from subpx_ros.console import note, track
 from subpx_ros.datasets import Sequence, open_sequence
 from subpx_ros.datatypes import Frame
 from subpx_ros.errors import ConfigError
+from subpx_ros.evaluation.bench_results import Table
+from subpx_ros.evaluation.environment import library_versions, machine
+from subpx_ros.evaluation.run import write_json
 from subpx_ros.odometry import VisualOdometry
-from subpx_ros.output import output_folder, write_text
+from subpx_ros.output import output_folder
 from subpx_ros.ros.player import Player
 from subpx_ros.ros.replay import FRAME_TIMEOUT_S, flat, playing_to_a_node
 
@@ -55,11 +58,13 @@ def measure_overhead(source: str, out: Path, overrides: Mapping[str, Any], frame
         "overhead_ms": median(overhead),
         "overhead_p95_ms": quantiles(overhead, n=20)[-1],
     }
-    write_text(output_folder(out) / "node_bench.json", json.dumps(result, indent=2) + "\n")
     camera = sequence.rig.left
-    names = list(result)[1:]
-    title = f"node, {odometry.mode} {camera.width}x{camera.height}, {len(overhead)} frames, ms"
-    table(title, names, [[f"{result[name]:.1f}" for name in names]])
+    title = f"node, {odometry.mode} {camera.width}x{camera.height}, {len(overhead)} frames"
+    columns = ["node, median (ms)", "odometry, median (ms)", "added, median (ms)", "added, 95 % (ms)"]
+    figures = Table(title, columns, [[result[name] for name in list(result)[1:]]])
+    content = result | {"tables": [asdict(figures)], "versions": library_versions(), "machine": machine()}
+    write_json(output_folder(out) / "node_bench.json", content)
+    figures.show()
     return result
 
 

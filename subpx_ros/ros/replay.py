@@ -166,6 +166,7 @@ def _record(
         states=[TrackingState(answer.state) for answer in answers],
         reasons=[answer.reason for answer in answers],
         stage_ms=[dict(zip(answer.stage_names, answer.stage_milliseconds, strict=True)) for answer in answers],
+        counts=[{"matches": answer.matches, "inliers": answer.inliers} for answer in answers],
         seconds=seconds,
         metric=config["mode"] != "mono",
         truth=sequence.truth,

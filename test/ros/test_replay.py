@@ -38,7 +38,7 @@ def test_the_trajectory_equals_the_offline_one(drive: Path, tmp_path: Path, mode
     assert (summary["preset"], summary["refiner"], summary["device"]) == ("sift", "none", "cpu")
     assert {"features", "total"} <= set(summary["stage_ms"]) and summary["peak_rss_mb"] > 10
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
-    written = {"config.yaml", "poses.txt", "summary.json", "trajectory.png", "trajectory.tum"}
+    written = {"config.yaml", "frames.png", "poses.txt", "summary.json", "trajectory.png", "trajectory.tum"}
     assert {path.name for path in tmp_path.iterdir()} == written
 
 
