@@ -39,8 +39,9 @@ setup:
 demo: setup
 	@$(python) -m subpx_ros.cli demo $(if $(DATA),--data "$(DATA)") --out out/demo
 
+# Two at a time: many tests wait for what a node says, and half of them use one core.
 test: lint
-	$(python) -m pytest
+	$(python) -m pytest -n 2 --dist loadfile
 
 soak: setup
 	$(python) tools/soak.py

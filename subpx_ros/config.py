@@ -211,7 +211,9 @@ class Config(Settings):
         choices=REFINERS,
     )
     device: str = setting("auto", "Where the networks run; auto: the GPU where there is one.", choices=DEVICES)
-    threads: int = setting(0, "CPU threads of the networks; 0: as many as there are cores.", minimum=0, maximum=1024)
+    threads: int = setting(
+        0, "CPU threads of the networks; 0: as OMP_NUM_THREADS says, or as many as cores.", minimum=0, maximum=1024
+    )
     features: FeatureConfig = field(default_factory=FeatureConfig)
     matching: MatchingConfig = field(default_factory=MatchingConfig)
     refinement: RefinementConfig = field(default_factory=RefinementConfig)

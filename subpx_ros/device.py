@@ -19,5 +19,6 @@ def select_device(name: str) -> torch.device:
 
 
 def set_threads(count: int) -> None:
-    """CPU threads of the networks; 0 takes as many as this process may use cores."""
-    torch.set_num_threads(count or len(os.sched_getaffinity(0)))
+    """CPU threads of the networks; 0 takes what OMP_NUM_THREADS says, or as many as this process may use cores."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    torch.set_num_threads(count or int(wanted if wanted.isdecimal() else 0) or len(os.sched_getaffinity(0)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,14 @@ from numpy.typing import NDArray
 # The same examples on every run and no time limit per example: a slow machine must not fail a test.
 settings.register_profile("repository", deadline=None, derandomize=True, database=None)
 settings.load_profile("repository")
+
+# Each of several test processes has a ROS domain and a share of the cores of its own.
+_PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if _PROCESSES > 1:
+    _PROCESS = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
+    _DOMAIN = int(os.environ.get("ROS_DOMAIN_ID", os.getppid()))
+    os.environ["ROS_DOMAIN_ID"] = str((_DOMAIN + _PROCESS * 101 // _PROCESSES) % 101 + 1)
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // _PROCESSES)))
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -1,13 +1,16 @@
 """The managed node `subpx_odometry`: what its lifecycle transitions do, and serving it.
 
 A callback stores the newest set of images; the worker converts, tracks and publishes. Models are loaded by
-`configure`, before anything is subscribed; `activate` subscribes.
+`configure`, before anything is subscribed; `activate` subscribes. One thread loads the models and runs them for as long
+as the node exists: OpenMP keeps threads for each thread that ever called it, and with two such sets on the same cores
+every operation waits for the system to wake its threads up.
 """
 
 from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import rclpy
@@ -41,6 +44,7 @@ class OdometryNode(LifecycleNode):
     def __init__(self, **options: Any) -> None:
         super().__init__(NODE_NAME, automatically_declare_parameters_from_overrides=True, **options)
         self._settings = NodeParameters(self)
+        self._odometry_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="odometry")
         self._effective: Effective | None = None
         self._tracker: Tracker | None = None
         self._extrinsics: Extrinsics | None = None
@@ -68,7 +72,7 @@ class OdometryNode(LifecycleNode):
         self._effective = effective = self._settings.freeze(self._reconfigure)
         self._extrinsics = Extrinsics(self, effective.node)
         self._outputs = Outputs(self, effective.node, self._extrinsics)
-        self._tracker = tracker = Tracker(effective.config, self._say)
+        self._tracker = tracker = self._odometry_thread.submit(Tracker, effective.config, self._say).result()
         names = tracker.names
         self._settings.show({"device": tracker.device, "refiner": names.refiner})
         self.get_logger().info(
@@ -97,9 +101,14 @@ class OdometryNode(LifecycleNode):
         self._extrinsics.prepare()
         diagnostics = Diagnostics(self.get_fully_qualified_name().lstrip("/"), settings.diagnostics)
         self._worker = Worker(
-            self._tracker, self._outputs, diagnostics, settings.keep_all, self.get_logger(), self.context.ok
+            self._odometry_thread,
+            self._tracker,
+            self._outputs,
+            diagnostics,
+            settings.keep_all,
+            self.get_logger(),
+            self.context.ok,
         )
-        self._worker.start()
         self._inputs = Inputs(self, self._effective.config.mode, settings, self._worker.put)
         # Not the node's clock: simulated time stands still while nothing is played.
         clock = Clock(clock_type=ClockType.STEADY_TIME)

@@ -38,7 +38,7 @@ from subpx_ros.velocity import Velocimeter
 
 _DEPTH = 10
 _PATH_PERIOD_S = 0.5
-"""A path holds every pose so far, which makes it too large to go out with every frame."""
+"""A path holds every pose so far, which makes it too large to go out with every frame, and to be kept ten times."""
 
 
 class Outputs:
@@ -53,7 +53,7 @@ class Outputs:
         self._extrinsics = extrinsics
         self._publishers: list[Any] = []
         self._odom = self._publisher(Odometry, "odom")
-        self._path = self._publisher(Path, "path")
+        self._path = self._publisher(Path, "path", depth=1)
         self._matches = self._publisher(RefinedMatches, "~/matches")
         self._relative_pose = self._publisher(RelativePose, "~/relative_pose")
         self._status = self._publisher(OdometryStatus, "~/status")
@@ -67,9 +67,10 @@ class Outputs:
         self.reconfigure(settings)
         self._path_due_s = 0.0
 
-    def _publisher(self, kind: type, topic: str) -> Any:
+    def _publisher(self, kind: type, topic: str, depth: int = _DEPTH) -> Any:
+        """`depth` messages are kept for slow subscribers."""
         overrides = QoSOverridingOptions.with_default_policies()
-        publisher: Any = self._node.create_lifecycle_publisher(kind, topic, _DEPTH, qos_overriding_options=overrides)
+        publisher: Any = self._node.create_lifecycle_publisher(kind, topic, depth, qos_overriding_options=overrides)
         self._publishers.append(publisher)
         return publisher
 

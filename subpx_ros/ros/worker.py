@@ -1,4 +1,4 @@
-"""The worker thread: takes the newest set of images, runs the odometry, publishes. Callbacks only fill its slot."""
+"""The worker: takes the newest set of images, runs the odometry, publishes. Callbacks only fill its slot."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,10 +41,11 @@ class _Arrival:
 
 
 class Worker:
-    """One thread between `start` and `stop`. Nothing that arrives ends it: what cannot be used is dropped and named."""
+    """Works from when it is made until `stop`. Nothing that arrives ends it: what cannot be used is dropped and named."""
 
     def __init__(
         self,
+        thread: Executor,
         tracker: Tracker,
         outputs: Outputs,
         diagnostics: Diagnostics,
@@ -52,8 +54,9 @@ class Worker:
         alive: Callable[[], bool],
     ) -> None:
         """Args:
-        tracker: used by this thread alone from now on, but for `ask_reset`.
-        outputs: published to from this thread.
+        thread: occupied until `stop`.
+        tracker: used by that thread alone from now on, but for `ask_reset`.
+        outputs: published to from that thread.
         diagnostics: hears every status.
         keep_all: process every set in order instead of the newest, as long as they do not pile up.
         logger: of the node.
@@ -75,10 +78,7 @@ class Worker:
         """Notes that the status and the log have had already: diagnostics repeat them, these do not."""
         self._last_work_s: float | None = None
         self._beats = 0
-        self._thread = threading.Thread(target=self._run, name="odometry", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
+        self._end = thread.submit(self._run)
 
     def put(self, images: ImageSet) -> None:
         """From the subscription's callback: stores and returns."""
@@ -89,9 +89,9 @@ class Worker:
         self._new_settings.append(effective)
 
     def stop(self) -> None:
-        """Drops what waits, lets the frame in work finish and joins."""
+        """Drops what waits, lets the frame in work finish and waits for it."""
         self._slot.close()
-        self._thread.join()
+        self._end.result()
 
     def beat(self, header: Header, reason: str) -> None:
         """Twice a second, whatever comes in: status while no images come, and diagnostics once a second.

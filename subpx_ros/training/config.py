@@ -109,7 +109,9 @@ class TrainConfig(Settings):
     network: str = setting("keypt2subpx", "What is trained.", choices=NETWORKS)
     seed: int = setting(0, "Seed of the initial weights and of the order of the data.", minimum=0, maximum=_MOST_SEED)
     device: str = setting("auto", "Where the networks run; auto: the GPU where there is one.", choices=DEVICES)
-    threads: int = setting(0, "CPU threads per process; 0: as many as there are cores.", minimum=0, maximum=1024)
+    threads: int = setting(
+        0, "CPU threads per process; 0: as OMP_NUM_THREADS says, or as many as cores.", minimum=0, maximum=1024
+    )
     steps: int = setting(4000, "Steps of the whole training.", minimum=1, maximum=100_000_000)
     batch_pairs: int = setting(8, "Image pairs per step and process.", unit="pairs", minimum=1, maximum=4096)
     matches_per_pair: int = setting(512, "Most matches of a pair per step, drawn anew.", minimum=1, maximum=65536)

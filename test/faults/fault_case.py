@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,9 +34,7 @@ def bad(name: str, says: str, change: Change) -> Case:
     """Some complete sets that `change` spoils, each of which is answered."""
 
     def play(bench: Bench) -> None:
-        for _ in range(REPEATED):
-            shot = bench.shot()
-            change(shot)
+        for shot in _spoiled(bench, change):
             bench.play(shot)
 
     return Case(name, says, play)
@@ -46,13 +44,18 @@ def unheard(name: str, says: str, change: Change) -> Case:
     """Messages that `change` keeps from making a set: the node hears no images and says why."""
 
     def play(bench: Bench) -> None:
-        for _ in range(REPEATED):
-            shot = bench.shot()
-            change(shot)
+        for shot in _spoiled(bench, change):
             bench.send(shot)
         bench.wait_for_reason(says)
 
     return Case(name, says, play)
+
+
+def _spoiled(bench: Bench, change: Change) -> Iterator[Shot]:
+    for _ in range(REPEATED):
+        shot = bench.shot()
+        change(shot)
+        yield shot
 
 
 def put(topic: str, **fields: Any) -> Change:

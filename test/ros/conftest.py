@@ -11,8 +11,9 @@ pytest.importorskip("subpx_ros.msg", reason="the messages of subpx_ros are not b
 
 from graph import context, domain
 from scene import write_drive
+from session import running, session
 
-__all__ = ["context", "domain"]
+__all__ = ["context", "domain", "running", "session"]
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pytest
 from listener import Listener
 from nav_msgs.msg import Path
 from rclpy.context import Context
@@ -88,3 +89,16 @@ def start(context: Context, parameters: dict[str, Any], rig: Rig) -> Iterator[Se
 def position(odometry: Any) -> np.ndarray[Any, Any]:
     point = odometry.pose.pose.position
     return np.array([point.x, point.y, point.z])
+
+
+@pytest.fixture(scope="module")
+def running(context: Context) -> Iterator[Session]:
+    """Stereo, every set kept; one node for all tests of a file."""
+    yield from start(context, LOSSLESS, RIG)
+
+
+@pytest.fixture
+def session(running: Session) -> Session:
+    """The file's node, which has forgotten the test before."""
+    running.begin()
+    return running

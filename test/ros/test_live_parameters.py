@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rcl_interfaces.srv import SetParametersAtomically
-from rclpy.context import Context
 from rclpy.parameter import Parameter
-from scene import RIG, frame
-from session import LOSSLESS, START_S, Session, start
+from scene import frame
+from session import START_S, Session
 
 from subpx_ros.msg import OdometryStatus
 from subpx_ros.ros.messages import stamp_to_ns
 from subpx_ros.ros.node import NODE_NAME
-
-
-@pytest.fixture(scope="module")
-def running(context: Context) -> Iterator[Session]:
-    yield from start(context, LOSSLESS, RIG)
 
 
 def change(session: Session, **values: Any) -> tuple[bool, str]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from rclpy.context import Context
 from scene import PERIOD_NS, RIG, STEP_M, frame
-from session import LOSSLESS, Session, position, start
+from session import Session, position
 from std_srvs.srv import Trigger
 
 from subpx_ros.datatypes import Frame, Rig
@@ -17,18 +15,6 @@ from subpx_ros.msg import OdometryStatus, RelativePose
 from subpx_ros.odometry import UNKNOWN_VARIANCE
 from subpx_ros.ros.messages import stamp_to_ns
 from subpx_ros.ros.node import NODE_NAME
-
-
-@pytest.fixture(scope="module")
-def running(context: Context) -> Iterator[Session]:
-    yield from start(context, LOSSLESS, RIG)
-
-
-@pytest.fixture
-def session(running: Session) -> Session:
-    """Stereo, every set kept; the node is shared by the tests of this file."""
-    running.begin()
-    return running
 
 
 def black(index: int) -> Frame:

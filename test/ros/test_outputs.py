@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -63,17 +62,6 @@ def test_without_the_gpu_asked_for_the_node_runs_on_the_cpu(context: Context, mo
             )
     finally:
         looker.close()
-
-
-@pytest.fixture(scope="module")
-def running(context: Context) -> Iterator[Session]:
-    yield from start(context, LOSSLESS, RIG)
-
-
-@pytest.fixture
-def session(running: Session) -> Session:
-    running.begin()
-    return running
 
 
 def later(index: int, seconds: float) -> Frame:
