@@ -86,13 +86,13 @@ def _read_images(camera: Path) -> dict[int, Path]:
 
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:
-    """The table of a file; its numbers stay text, so that each is read as strictly as elsewhere."""
+    """The table of a file."""
     import yaml
 
     try:
         if path.stat().st_size > _MOST_YAML_BYTES:
             raise DataError(f"{path} has more than {_MOST_YAML_BYTES >> 10} KiB: a camera's calibration was expected")
-        sensor = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+        sensor = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path}, the camera's calibration, cannot be read: {error.strerror}") from None
     except (UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError):
