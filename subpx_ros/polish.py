@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from subpx_ros.geometry import (
 from subpx_ros.least_squares import Linearised, Prior, minimise
 from subpx_ros.rectification import RightCentre
 from subpx_ros.triangulation import MINIMUM_DEPTH_M, StereoPoints, triangulate
+
+_LEAST_DISPARITY_PX = 0.01
+"""Points are not farther than this; their disparity is noise, and with the right principal point it may turn negative."""
 
 
 def polish_mono(
@@ -127,7 +130,7 @@ def polish_stereo(
 
     def linearise(state: _StereoState) -> Linearised:
         shifted = RightCentre(state.right_shift).applied_to(rig)
-        points = triangulate(reference, shifted)
+        points = _triangulate_all(reference, shifted)
         T_1_0 = invert(state.T_0_1)
         moved = transform_points(T_1_0, points)
         moved[:, 2] = np.maximum(moved[:, 2], MINIMUM_DEPTH_M)
@@ -158,6 +161,13 @@ def polish_stereo(
         return None
     state, covariance = solved
     return StereoPolish(state.T_0_1, covariance[:6, :6], RightCentre(state.right_shift, float(covariance[6, 6])))
+
+
+def _triangulate_all(points: StereoPoints, rig: Rig) -> Array:
+    """Points (M, 3), those at infinity or beyond it very far away."""
+    assert rig.right is not None
+    least = rig.left.cx - rig.right.cx + _LEAST_DISPARITY_PX
+    return triangulate(replace(points, disparity=np.maximum(points.disparity, least)), rig)
 
 
 def _project_stereo(points: Array, rig: Rig) -> tuple[Array, Array]:

@@ -552,6 +552,20 @@ def test_shift_of_the_right_centre_is_found_while_driving(shift: float) -> None:
     assert 0.0 < known.variance_px2 < 0.05**2
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_far_points_that_come_to_lie_beyond_infinity_cost_no_pose(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    far = scene(rng, 40)
+    points = np.concatenate([scene(rng), far / far[:, 2:] * 5e4])
+    before, now = (observed(each, 0.0, rng, 0.2) for each in (points, transform_points(invert(FORWARD), points)))
+    pose, after = estimate_stereo(before, now, RIG, CONFIG, RightCentre(0.4, 0.3**2))
+    assert pose.ok and pose.T_reference_current is not None
+    np.testing.assert_allclose(pose.T_reference_current[:3, 3], FORWARD[:3, 3], atol=0.02)
+    assert abs(after.shift_px) < 0.2
+    beyond = triangulate(before, after.applied_to(RIG))[150:, 2]
+    assert np.any(np.isnan(beyond)), "none of them does"
+
+
 def test_a_certain_right_centre_stays_as_it_is() -> None:
     certain = RightCentre()
     for _ in range(3):
