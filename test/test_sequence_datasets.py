@@ -386,7 +386,7 @@ BROKEN_EUROC: dict[str, tuple[Change, str]] = {
     "empty calibration": (write(f"{CAM0}/sensor.yaml", ""), r"calibration of a camera is required"),
     "no intrinsics": (replace(f"{CAM0}/sensor.yaml", "intrinsics", "x"), r"intrinsics with 4 numbers is required"),
     "three intrinsics": (replace(f"{CAM0}/sensor.yaml", "[50.0, ", "["), r"intrinsics: 4 numbers are required; got 3"),
-    "bad number": (replace(f"{CAM0}/sensor.yaml", "[50.0", "[.nan"), r"intrinsics: finite numbers .*got '.nan'"),
+    "bad number": (replace(f"{CAM0}/sensor.yaml", "[50.0", "[.nan"), r"intrinsics: finite numbers .*got 'nan'"),
     "negative focal length": (replace(f"{CAM0}/sensor.yaml", "[50.0", "[-50.0"), r"focal lengths fx, fy > 0"),
     "omni": (replace(f"{CAM0}/sensor.yaml", "pinhole", "omni"), r"camera_model must be pinhole"),
     "other lens": (

@@ -95,7 +95,8 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
         sensor = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path}, the camera's calibration, cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError):
+    except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError, ArithmeticError):
+        # Beside its own errors PyYAML lets those of malformed scalars out.
         raise DataError(f"{path} is no YAML file that can be read: copy it again") from None
     if not isinstance(sensor, dict):
         raise DataError(f"{path}: the calibration of a camera is required (intrinsics: [...], ...)")
@@ -126,9 +127,10 @@ def _read_camera(path: Path, size: tuple[int, int]) -> tuple[Optics, Array]:
 
 def _numbers(table: Mapping[str, Any], name: str, count: int, path: Path) -> Array:
     values = table.get(name)
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+    # YAML 1.1 takes 1e-05 for text.
+    if not isinstance(values, list) or not all(type(value) in (int, float, str) for value in values):
         raise DataError(f"{path}: {name} with {count} numbers is required")
-    return parse_numbers(" ".join(values), count, f"{path}, {name}")
+    return parse_numbers(" ".join(map(str, values)), count, f"{path}, {name}")
 
 
 def _read_track(path: Path) -> Track:
