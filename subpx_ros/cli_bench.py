@@ -167,6 +167,28 @@ def bench_node(
     measure_overhead(source, out, given(preset=preset, refiner=refiner, device=device), frames)
 
 
+@bench_app.command("throughput")
+def bench_throughput(
+    source: Source = "demo",
+    out: Annotated[Path, typer.Option(help="Folder for throughput.json.")] = Path("out/bench"),
+    images: Annotated[
+        str, typer.Option(help="grey, colour, unrectified, compressed, compressed-unrectified; separated by commas.")
+    ] = "grey,unrectified,compressed",
+    frames: Annotated[int, typer.Option(help="Frames that count in a round.")] = 10,
+    rounds: Annotated[int, typer.Option(help="How often each is measured.")] = 4,
+    threads: Annotated[int, typer.Option(help="CPU threads of the networks; 0: as many as there are cores.")] = 0,
+    preset: Preset = None,
+    refiner: Refiner = None,
+    device: Device = None,
+) -> None:
+    """The node's rate and latency with and without converting the next images while it works on the last ones."""
+    from subpx_ros.evaluation.bench_config import listed
+    from subpx_ros.ros.throughput import measure_throughput
+
+    overrides = given(preset=preset, refiner=refiner, device=device) | {"threads": threads}
+    measure_throughput(source, out, overrides, tuple(listed(images)), frames, rounds)
+
+
 def _pairs(task: str, **options: Any) -> None:
     from subpx_ros.evaluation.bench_config import PairBenchConfig, RunnerConfig
     from subpx_ros.evaluation.pairs.benchmark import run_pair_benchmark

@@ -287,6 +287,11 @@ class NodeConfig(Settings):
     )
     reliable: bool = setting(False, "Subscribe reliably and keep every message instead of sensor data QoS; for replay.")
     keep_all: bool = setting(False, "Process every frame in order instead of the newest; for replay, never on a robot.")
+    convert_ahead: bool = setting(
+        True,
+        "Decode and rectify the next set of images in a second thread while the node still works on the one before.",
+        live=True,
+    )
     image_transport: str = setting(
         "raw",
         "Form of the images: sensor_msgs/Image, or sensor_msgs/CompressedImage on the topic's name plus /compressed.",
