@@ -25,9 +25,7 @@ _REMEMBERED = 8
 """Frames whose durations tell how long the next will take."""
 _LEAST_S = 1e-3
 """Of a conversion that is worth a second thread's waking up; a raw grey pair takes a tenth of it."""
-_HEAD_START = 1.5
-"""Conversions begin so many times their own duration before the worker is expected to be done."""
-_STALE = 3.0
+_STALE = 2.0
 """A set whose conversion began more of its durations ago than this gives way to a newer one."""
 
 
@@ -172,7 +170,7 @@ class Intake:
             return None
         if self._keep_all or not self._works_s:
             return 0.0
-        due_s = self._working_since_s + median(self._works_s) - _HEAD_START * median(self._conversions_s)
+        due_s = self._working_since_s + median(self._works_s) - median(self._conversions_s)
         return max(0.0, due_s - time.monotonic())
 
     def _convert(self, arrival: Arrival) -> None:

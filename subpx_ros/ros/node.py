@@ -32,7 +32,7 @@ from subpx_ros.ros.intake import Intake
 from subpx_ros.ros.outputs import Outputs
 from subpx_ros.ros.parameters import Effective, NodeParameters
 from subpx_ros.ros.tracker import Tracker
-from subpx_ros.ros.worker import Worker
+from subpx_ros.ros.worker import Worker, converts_ahead
 
 NODE_NAME = "subpx_odometry"
 
@@ -106,7 +106,7 @@ class OdometryNode(LifecycleNode):
             self._tracker,
             self._outputs,
             diagnostics,
-            Intake(settings.keep_all, settings.convert_ahead),
+            Intake(settings.keep_all, converts_ahead(settings, self._tracker)),
             self.get_logger(),
             self.context.ok,
         )

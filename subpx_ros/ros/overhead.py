@@ -38,7 +38,8 @@ def measure_overhead(source: str, out: Path, overrides: Mapping[str, Any], frame
         frames: how many count.
 
     Returns:
-        Milliseconds: medians `node_ms`, `odometry_ms` and `overhead_ms`, the 95th percentile `overhead_p95_ms`.
+        Seconds: `start_s` until the node is active; milliseconds: medians `node_ms`, `odometry_ms` and `overhead_ms`,
+        the 95th percentile `overhead_p95_ms`.
 
     Raises:
         ConfigError: no frames, or a setting is not valid.
@@ -49,10 +50,13 @@ def measure_overhead(source: str, out: Path, overrides: Mapping[str, Any], frame
         raise ConfigError(f"at least 2 frames are needed for a median and a percentile; got {frames}")
     sequence = open_sequence(source, frames=(0, frames + _WARM_UP))
     odometry = VisualOdometry(load_config(overrides), sequence.rig, note)
-    node_ms, odometry_ms = _measure(sequence, odometry, flat(overrides) | {"mode": odometry.mode, "reliable": True})
+    start_s, node_ms, odometry_ms = _measure(
+        sequence, odometry, flat(overrides) | {"mode": odometry.mode, "reliable": True}
+    )
     overhead = [node - alone for node, alone in zip(node_ms, odometry_ms, strict=True)]
     result = {
         "frames": float(len(overhead)),
+        "start_s": start_s,
         "node_ms": median(node_ms),
         "odometry_ms": median(odometry_ms),
         "overhead_ms": median(overhead),
@@ -60,7 +64,7 @@ def measure_overhead(source: str, out: Path, overrides: Mapping[str, Any], frame
     }
     camera = sequence.rig.left
     title = f"node, {odometry.mode} {camera.width}x{camera.height}, {len(overhead)} frames"
-    columns = ["node, median (ms)", "odometry, median (ms)", "added, median (ms)", "added, 95 % (ms)"]
+    columns = ["start (s)", "node, median (ms)", "odometry, median (ms)", "added, median (ms)", "added, 95 % (ms)"]
     figures = Table(title, columns, [[result[name] for name in list(result)[1:]]])
     content = result | {"tables": [asdict(figures)], "versions": library_versions(), "machine": machine()}
     write_json(output_folder(out) / "node_bench.json", content)
@@ -70,11 +74,14 @@ def measure_overhead(source: str, out: Path, overrides: Mapping[str, Any], frame
 
 def _measure(
     sequence: Sequence, odometry: VisualOdometry, parameters: Mapping[str, Any]
-) -> tuple[list[float], list[float]]:
+) -> tuple[float, list[float], list[float]]:
+    """Seconds until the node was active, and milliseconds of each frame in the node and here."""
+    began_s = time.monotonic()
     with playing_to_a_node(sequence.rig, parameters) as (player, _):
+        start_s = time.monotonic() - began_s
         frames = track(sequence, "node and odometry in turns", len(sequence))
         turns = [(_node_ms(player, frame), _odometry_ms(odometry, frame)) for frame in frames][_WARM_UP:]
-    return [node for node, _ in turns], [alone for _, alone in turns]
+    return start_s, [node for node, _ in turns], [alone for _, alone in turns]
 
 
 def _node_ms(player: Player, frame: Frame) -> float:

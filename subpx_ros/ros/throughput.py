@@ -30,7 +30,7 @@ _DISTORTION = (-0.05, 0.01, 0.0, 0.0, 0.0)
 """plumb_bob, of a mild wide-angle lens."""
 _SHOTS = 12
 """Frames of the recording that are played to and fro, made once: making them would take the node's processor."""
-_OVERLOAD = 3
+_OVERLOAD = 1.5
 """Sets sent in the time that one takes."""
 _SETTLING = 2
 """Answers at the beginning of a block that do not count."""
@@ -88,7 +88,8 @@ def measure_throughput(
             raise ConfigError(unknown_name("kind of images", name, list(KINDS)))
     if frames < 2 or rounds < 1:
         raise ConfigError(f"at least 2 frames and 1 round are needed; got {frames} and {rounds}")
-    sequence = open_sequence(source, frames=(0, _SHOTS))
+    recording = open_sequence(source)
+    sequence = recording.window(0, min(_SHOTS, len(recording)))
     rows: list[list[Cell]] = []
     items = {}
     for name in kinds:
@@ -124,7 +125,7 @@ def _measure(
         period_s = 1e-3 * player.status[camera.stamp_ns].stage_milliseconds[-1] / _OVERLOAD
         turns = [bool((turn + turn // 2) % 2) for turn in range(2 * rounds)]
         for ahead in track(turns, f"{name}, ahead and not, in turns", len(turns)):
-            player.set_parameter(_PARAMETER, ahead, FRAME_TIMEOUT_S)
+            player.set_parameter(_PARAMETER, "on" if ahead else "off", FRAME_TIMEOUT_S)
             camera.unloaded(_SETTLING)
             figures[ahead].unloaded_ms += camera.unloaded(frames)
             latencies, rate = camera.overloaded(frames, period_s)

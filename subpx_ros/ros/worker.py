@@ -12,6 +12,7 @@ from typing import Any
 
 from std_msgs.msg import Header
 
+from subpx_ros.config import NodeConfig
 from subpx_ros.datatypes import Frame, OdometryResult, TrackingState
 from subpx_ros.errors import SubpxError
 from subpx_ros.ros.diagnostics import Diagnostics
@@ -28,6 +29,11 @@ _CHANGES_THROTTLE_S = 1.0
 _SILENCE_S = 2.0
 _BEATS_PER_REPORT = 2
 """Of two beats a second: /diagnostics goes out once a second."""
+
+
+def converts_ahead(settings: NodeConfig, tracker: Tracker) -> bool:
+    """What convert_ahead means on this machine."""
+    return settings.convert_ahead == "on" or (settings.convert_ahead == "auto" and tracker.leaves_cores)
 
 
 class Worker:
@@ -135,7 +141,7 @@ class Worker:
             self._tracker.reconfigure(effective.config)
             self._outputs.reconfigure(effective.node)
             self._diagnostics.limits = effective.node.diagnostics
-            self._intake.ahead = effective.node.convert_ahead
+            self._intake.ahead = converts_ahead(effective.node, self._tracker)
 
     def _publish(self, result: OdometryResult, restarted: str, header: Header) -> str:
         """Everything but status and pictures. Returns what the status has to say."""
