@@ -268,5 +268,5 @@ def _sample_moved(image: torch.Tensor, keypoints: torch.Tensor, shift: torch.Ten
 
 def _inside(image: torch.Tensor, keypoints: torch.Tensor) -> torch.Tensor:
     height, width = image.shape
-    limit = keypoints.new_tensor([width - 1, height - 1])
-    return ((keypoints >= 0) & (keypoints <= limit)).all(dim=1)
+    x, y = keypoints.unbind(dim=1)
+    return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
