@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from subpx_ros.config import FeatureConfig
 from subpx_ros.datatypes import Features
 from subpx_ros.features.table import detector_entry
+from subpx_ros.upload import Uploader
 
 
 class Detector(ABC):
@@ -28,6 +29,7 @@ class Detector(ABC):
         self.has_score_map = entry.has_score_map
         self.keypt2subpx = entry.keypt2subpx[0] if entry.keypt2subpx else None
         self._device = device
+        self.uploader = Uploader(device)
         self.reconfigure(config)
 
     def reconfigure(self, config: FeatureConfig) -> None:
@@ -36,7 +38,7 @@ class Detector(ABC):
 
     def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Features]:
         """Features of grey images (H, W) uint8 of one common size, at most `max_keypoints` each."""
-        batch = torch.from_numpy(np.stack(images)).to(self._device).float().div_(255.0)
+        batch = self.uploader.batch(images).float().div_(255.0)
         with torch.inference_mode():
             found = self._detect(batch)
         # Normalisation inside of a network can blow up the rounding errors of an image that shows nothing.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import rclpy
@@ -24,11 +25,13 @@ from rclpy.utilities import get_default_context
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
+from subpx_ros.datatypes import Frame
 from subpx_ros.errors import SubpxError
 from subpx_ros.ros.diagnostics import Diagnostics
 from subpx_ros.ros.extrinsics import Extrinsics
 from subpx_ros.ros.inputs import Inputs
 from subpx_ros.ros.intake import Intake
+from subpx_ros.ros.messages import ImageSet, frame_from_messages
 from subpx_ros.ros.outputs import Outputs
 from subpx_ros.ros.parameters import Effective, NodeParameters
 from subpx_ros.ros.tracker import Tracker
@@ -106,7 +109,7 @@ class OdometryNode(LifecycleNode):
             self._tracker,
             self._outputs,
             diagnostics,
-            Intake(settings.keep_all, converts_ahead(settings, self._tracker)),
+            Intake(settings.keep_all, converts_ahead(settings, self._tracker), partial(_convert, self._tracker)),
             self.get_logger(),
             self.context.ok,
         )
@@ -177,6 +180,13 @@ class OdometryNode(LifecycleNode):
         response.success = True
         response.message = "odometry starts again with the next frame"
         return response
+
+
+def _convert(tracker: Tracker, images: ImageSet) -> Frame:
+    """The frame, its images on their way to the GPU where there is one."""
+    frame = frame_from_messages(images)
+    tracker.begin_upload(frame)
+    return frame
 
 
 def run(args: list[str] | None, on_stop: Callable[[Callable[[], None]], None]) -> int:

@@ -96,6 +96,11 @@ class Tracker:
         """Whether the networks leave cores to the thread that receives images and to one that converts them."""
         return self.device == "cuda" or torch.get_num_threads() + _OTHER_THREADS <= len(os.sched_getaffinity(0))
 
+    def begin_upload(self, frame: Frame) -> None:
+        """From any thread: what a GPU needs of a frame that `process` will be given later; nothing without one."""
+        images = [frame.image] if frame.right_image is None else [frame.image, frame.right_image]
+        self._front_end.detector.uploader.begin(images)
+
     def forget(self) -> None:
         """Back to the state without any frame, while nobody else uses the tracker."""
         self._odometry = self._rig = None
