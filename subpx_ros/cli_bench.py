@@ -139,6 +139,31 @@ def bench_latency(
     run_latency(settings, out, config)
 
 
+@bench_app.command("growth")
+def bench_growth(
+    out: Out = Path("out/bench/growth"),
+    preset: Annotated[str, typer.Option(help="Preset to measure.")] = "xfeat",
+    keypoints: Annotated[
+        str, typer.Option(help="Numbers of keypoints, separated by commas.")
+    ] = "256,512,1024,2048,4096,8192",
+    sizes: Annotated[
+        str, typer.Option(help="Image sizes, separated by commas.")
+    ] = "640x480,1280x720,1920x1080,2560x1440,3840x2160",
+    rounds: Annotated[int, typer.Option(help="Frames that count for each.")] = 3,
+    threads: Annotated[int, typer.Option(help="CPU threads of the networks; 0: as many as there are cores.")] = 0,
+    device: DeviceOption = "auto",
+    config: ConfigFile = None,
+) -> None:
+    """Time per stage and memory against the number of keypoints and the image size."""
+    from subpx_ros.evaluation.bench_config import GrowthConfig
+    from subpx_ros.evaluation.growth import run_growth
+
+    settings = GrowthConfig(
+        preset=preset, keypoints=keypoints, sizes=sizes, device=device, threads=threads, rounds=rounds
+    )
+    run_growth(settings, out, config)
+
+
 @bench_app.command("refiner")
 def bench_refiner(
     out: Annotated[Path, typer.Option(help="Folder for refiner_bench.json and the figures.")] = Path("out/bench"),
@@ -165,6 +190,29 @@ def bench_node(
     from subpx_ros.ros.overhead import measure_overhead
 
     measure_overhead(source, out, given(preset=preset, refiner=refiner, device=device), frames)
+
+
+@bench_app.command("throughput")
+def bench_throughput(
+    source: Source = "demo",
+    out: Annotated[Path, typer.Option(help="Folder for throughput.json.")] = Path("out/bench"),
+    images: Annotated[
+        str, typer.Option(help="grey, colour, unrectified, compressed, compressed-unrectified; separated by commas.")
+    ] = "grey,unrectified,compressed",
+    frames: Annotated[int, typer.Option(help="Frames that count in a round.")] = 10,
+    rounds: Annotated[int, typer.Option(help="How often each is measured.")] = 4,
+    preset: Preset = None,
+    refiner: Refiner = None,
+    device: Device = None,
+    config: ConfigFile = None,
+) -> None:
+    """The node's rate and latency with and without converting the next images while it works on the last ones."""
+    from subpx_ros.config import read_yaml_table
+    from subpx_ros.evaluation.bench_config import listed
+    from subpx_ros.ros.throughput import measure_throughput
+
+    overrides = (read_yaml_table(config) if config else {}) | given(preset=preset, refiner=refiner, device=device)
+    measure_throughput(source, out, overrides, tuple(listed(images)), frames, rounds)
 
 
 def _pairs(task: str, **options: Any) -> None:

@@ -304,6 +304,13 @@ class NodeConfig(Settings):
     )
     reliable: bool = setting(False, "Subscribe reliably and keep every message instead of sensor data QoS; for replay.")
     keep_all: bool = setting(False, "Process every frame in order instead of the newest; for replay, never on a robot.")
+    convert_ahead: str = setting(
+        "auto",
+        "Decode and rectify the next images in a second thread while the node works on the last ones; auto: where the "
+        "networks run on a GPU or leave two cores free, as threads says.",
+        choices=("auto", "on", "off"),
+        live=True,
+    )
     image_transport: str = setting(
         "raw",
         "Form of the images: sensor_msgs/Image, or sensor_msgs/CompressedImage on the topic's name plus /compressed.",

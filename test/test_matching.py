@@ -17,7 +17,7 @@ from subpx_ros.features import create_detector
 from subpx_ros.features.detector import Detector
 from subpx_ros.matching import create_matcher
 from subpx_ros.matching.matcher import Matcher
-from subpx_ros.matching.mutual_nn import StereoRowMatcher
+from subpx_ros.matching.mutual_nn import StereoRowMatcher, mutual_nearest, nearest_in_blocks
 
 CPU = torch.device("cpu")
 
@@ -219,3 +219,33 @@ def test_lightglue_takes_a_new_least_confidence() -> None:
     assert len(matcher.match(seen, shifted)) > 10
     matcher.reconfigure(MatchingConfig(matcher="lightglue", min_confidence=1.0))
     assert len(matcher.match(seen, shifted)) == 0
+
+
+@pytest.mark.parametrize(("left", "right"), [(1, 1), (3, 700), (700, 3), (513, 600), (1200, 1024)])
+def test_blocks_find_what_the_whole_matrix_of_similarities_does(left: int, right: int) -> None:
+    generator = torch.Generator().manual_seed(left)
+    size = torch.tensor([600.0, 200.0])
+    keypoints0 = (torch.rand(left, 2, generator=generator) * size).round()
+    descriptors0 = torch.nn.functional.normalize(torch.randn(left, 16, generator=generator), dim=1)
+    chosen = torch.randint(left, (right,), generator=generator)
+    noise = torch.randn(right, 2, generator=generator) * torch.tensor([8.0, 1.5])
+    keypoints1 = keypoints0[chosen] - torch.tensor([15.0, 0.0]) + noise
+    seen = descriptors0[chosen] + 0.1 * torch.randn(right, 16, generator=generator)
+    descriptors1 = torch.nn.functional.normalize(seen, dim=1)
+    similarity = descriptors0 @ descriptors1.T
+
+    whole, blocks = mutual_nearest(similarity, 0.5), nearest_in_blocks(descriptors0, descriptors1, 0.5)
+    assert pairs(blocks) == pairs(whole) != []
+    assert torch.allclose(blocks.scores, whole.scores, atol=1e-6)
+
+    difference = keypoints0[:, None] - keypoints1[None]
+    allowed = (difference[..., 1].abs() <= 2.0) & (difference[..., 0] - 0.5 >= 1.0)
+    whole = mutual_nearest(similarity.masked_fill(~allowed, -1.0), 0.5)
+    image = torch.zeros(8, 8)
+    sides = [
+        Features(keypoints0, torch.ones(left), descriptors0, image),
+        Features(keypoints1, torch.ones(right), descriptors1, image),
+    ]
+    rows = StereoRowMatcher(MatchingConfig(min_similarity=0.5)).match(*sides, 0.5)
+    assert pairs(rows) == pairs(whole) != []
+    assert rows.indices0.tolist() == sorted(rows.indices0.tolist())

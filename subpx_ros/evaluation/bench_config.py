@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from subpx_ros.config import DEVICES, MODES
@@ -97,3 +98,43 @@ class LatencyConfig(Settings):
     threads: int = setting(0, "CPU threads of the networks; 0: as many as there are cores.", minimum=0, maximum=1024)
     warm_up: int = setting(3, "Rounds before the first that counts.", minimum=0, maximum=1000)
     rounds: int = setting(20, "Rounds that count.", minimum=1, maximum=100000)
+
+
+@dataclass(frozen=True)
+class GrowthConfig(Settings):
+    """Time and memory of the odometry against the number of keypoints and the size of the images."""
+
+    preset: str = setting("xfeat", "Preset to measure.")
+    keypoints: str = setting("256,512,1024,2048,4096,8192", "Numbers of keypoints, separated by commas.")
+    at_size: str = setting("1280x720", "Size of the images while the number of keypoints grows.", unit="px")
+    sizes: str = setting(
+        "640x480,1280x720,1920x1080,2560x1440,3840x2160", "Sizes of the images, separated by commas.", unit="px"
+    )
+    at_keypoints: int = setting(
+        2048, "Number of keypoints while the images grow.", unit="keypoints", minimum=16, maximum=16384
+    )
+    device: str = setting("auto", "Where the networks run.", choices=DEVICES)
+    threads: int = setting(0, "CPU threads of the networks; 0: as many as there are cores.", minimum=0, maximum=1024)
+    rounds: int = setting(3, "Frames that count, after two that do not.", minimum=1, maximum=1000)
+
+    @property
+    def counts(self) -> list[int]:
+        """Raises ConfigError where they are no numbers."""
+        return [int(_matching(r"\d{2,5}", text, "a number of keypoints")) for text in listed(self.keypoints)]
+
+    @property
+    def image_sizes(self) -> list[tuple[int, int]]:
+        """Width and height. Raises ConfigError where they are no sizes."""
+        return [image_size(text) for text in listed(self.sizes)]
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """Width and height of 'WxH'. Raises ConfigError."""
+    width, height = _matching(r"\d{2,5}x\d{2,5}", text, "an image size, WxH").split("x")
+    return int(width), int(height)
+
+
+def _matching(pattern: str, text: str, what: str) -> str:
+    if not re.fullmatch(pattern, text, re.ASCII):
+        raise ConfigError(f"{what} is required; got '{text[:40]}'")
+    return text

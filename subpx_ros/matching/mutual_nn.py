@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from subpx_ros.config import MatchingConfig
 from subpx_ros.datatypes import Features, Matches
 from subpx_ros.matching.matcher import Matcher, no_matches
 
+_BLOCK = 256
+"""Rows of similarities that are held at a time: a megabyte for each 1024 columns."""
+
 
 class MutualNearestNeighbours(Matcher):
     """Pairs of descriptors that are each other's nearest."""
 
     def _match(self, features0: Features, features1: Features) -> Matches:
-        return self.among(features0.descriptors @ features1.descriptors.T)
+        if self._config.max_ratio < 1.0:
+            return self.among(features0.descriptors @ features1.descriptors.T)
+        return nearest_in_blocks(features0.descriptors, features1.descriptors, self._config.min_similarity)
 
     def among(self, similarity: torch.Tensor, allowed: torch.Tensor | None = None) -> Matches:
         """Matches of a matrix (N, M) of cosine similarities, of the pairs that are allowed."""
@@ -38,12 +45,70 @@ class StereoRowMatcher:
         """
         if len(left) == 0 or len(right) == 0:
             return no_matches(left.keypoints.device)
+        limits = self._config
         with torch.inference_mode():
-            difference = left.keypoints[:, None] - right.keypoints[None]
-            allowed = difference[..., 1].abs() <= self._config.max_row_difference_px
-            allowed &= difference[..., 0] - principal_offset_px >= self._config.min_disparity_px
-            similarity = (left.descriptors @ right.descriptors.T).masked_fill(~allowed, -1.0)
-            return mutual_nearest(similarity, self._config.min_similarity)
+            # Sorted by rows, a block of left points has its right ones close together.
+            order0, order1 = left.keypoints[:, 1].argsort(stable=True), right.keypoints[:, 1].argsort(stable=True)
+            keypoints0, keypoints1 = left.keypoints[order0], right.keypoints[order1]
+            least_px = principal_offset_px + limits.min_disparity_px
+
+            def allowed(rows: slice, columns: slice) -> torch.Tensor:
+                difference = keypoints0[rows, None] - keypoints1[columns]
+                return (difference[..., 1].abs() <= limits.max_row_difference_px) & (difference[..., 0] >= least_px)
+
+            def reach(rows: slice) -> slice:
+                if left.keypoints.is_cuda:
+                    return slice(None)  # to ask a GPU for a number costs more than comparing with all
+                ends = keypoints0[rows, 1][[0, -1]].contiguous()
+                ends += torch.tensor([-1.0, 1.0], device=ends.device) * limits.max_row_difference_px
+                first, last = (torch.searchsorted(keypoints1[:, 1].contiguous(), end) for end in ends)
+                return slice(max(0, int(first) - 1), int(last) + 1)
+
+            found = nearest_in_blocks(
+                left.descriptors[order0], right.descriptors[order1], limits.min_similarity, allowed, reach
+            )
+            indices0, order = order0[found.indices0].sort()
+            return Matches(indices0, order1[found.indices1][order], found.scores[order])
+
+
+def nearest_in_blocks(
+    descriptors0: torch.Tensor,
+    descriptors1: torch.Tensor,
+    least: float,
+    allowed: Callable[[slice, slice], torch.Tensor] | None = None,
+    reach: Callable[[slice], slice] = lambda rows: slice(None),
+) -> Matches:
+    """`mutual_nearest` of descriptors (N, D) and (M, D) without their whole matrix: memory grows with N + M.
+
+    Args:
+        descriptors0: of unit length.
+        descriptors1: of unit length.
+        least: cosine similarity that a match must exceed.
+        allowed: which pairs (rows, columns) may match, as a mask of these; all unless given.
+        reach: the columns outside of which nothing is allowed for some rows; all unless given.
+    """
+    count0, count1, device = len(descriptors0), len(descriptors1), descriptors0.device
+    best0, nearest1 = torch.empty(count0, device=device), torch.zeros(count0, dtype=torch.int64, device=device)
+    best1, nearest0 = torch.full((count1,), -2.0, device=device), torch.zeros_like(nearest1).new_zeros(count1)
+    for start in range(0, count0, _BLOCK):
+        rows = slice(start, min(start + _BLOCK, count0))
+        columns = reach(rows)
+        first = columns.start or 0
+        similarity = descriptors0[rows] @ descriptors1[columns].T
+        if similarity.shape[1] == 0:
+            best0[rows] = -1.0
+            continue
+        if allowed is not None:
+            similarity.masked_fill_(~allowed(rows, columns), -1.0)
+        best0[rows], nearest = similarity.max(dim=1)
+        nearest1[rows] = nearest + first
+        highest, where = similarity.max(dim=0)
+        better = highest > best1[columns]
+        best1[columns] = torch.where(better, highest, best1[columns])
+        nearest0[columns] = torch.where(better, where + start, nearest0[columns])
+    indices0 = torch.arange(count0, device=device)
+    kept = (nearest0[nearest1] == indices0) & (best0 > least)
+    return Matches(indices0[kept], nearest1[kept], best0[kept].clamp(0.0, 1.0))
 
 
 def mutual_nearest(similarity: torch.Tensor, least: float, max_ratio: float = 1.0) -> Matches:

@@ -28,10 +28,11 @@ from subpx_ros.errors import SubpxError
 from subpx_ros.ros.diagnostics import Diagnostics
 from subpx_ros.ros.extrinsics import Extrinsics
 from subpx_ros.ros.inputs import Inputs
+from subpx_ros.ros.intake import Intake
 from subpx_ros.ros.outputs import Outputs
 from subpx_ros.ros.parameters import Effective, NodeParameters
 from subpx_ros.ros.tracker import Tracker
-from subpx_ros.ros.worker import Worker
+from subpx_ros.ros.worker import Worker, converts_ahead
 
 NODE_NAME = "subpx_odometry"
 
@@ -105,7 +106,7 @@ class OdometryNode(LifecycleNode):
             self._tracker,
             self._outputs,
             diagnostics,
-            settings.keep_all,
+            Intake(settings.keep_all, converts_ahead(settings, self._tracker)),
             self.get_logger(),
             self.context.ok,
         )

@@ -12,7 +12,7 @@ from nav_msgs.msg import Odometry
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.parameter import parameter_value_to_python
+from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.parameter_client import AsyncParameterClient
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Header
@@ -24,7 +24,7 @@ from subpx_ros.frames import T_BODY_OPTICAL
 from subpx_ros.geometry import se3
 from subpx_ros.msg import OdometryStatus, RelativePose
 from subpx_ros.ros.distro import StaticTransformBroadcaster
-from subpx_ros.ros.inputs import TOPICS, message_type, reliable_keep_all
+from subpx_ros.ros.inputs import input_topics, message_type, reliable_keep_all
 from subpx_ros.ros.messages import (
     camera_info_messages,
     compressed_image_message,
@@ -43,7 +43,13 @@ class Player:
     """Publishes the frames of one rig, and keeps the node's messages by their stamps in nanoseconds."""
 
     def __init__(
-        self, context: Context, node_name: str, rig: Rig, check: Callable[[], None], transport: str = "raw"
+        self,
+        context: Context,
+        node_name: str,
+        rig: Rig,
+        check: Callable[[], None],
+        transport: str = "raw",
+        rectify: bool = False,
     ) -> None:
         """
         Args:
@@ -52,8 +58,11 @@ class Player:
             rig: the cameras of the frames to come.
             check: called while waiting; raises when waiting is in vain.
             transport: raw or compressed, of images; lossless.
+            rectify: whether the node subscribes to unrectified images.
         """
         self.odometry: dict[int, Odometry] = {}
+        self.arrived_s: dict[int, float] = {}
+        """When the odometry came, by time.monotonic()."""
         self.relative_poses: dict[int, RelativePose] = {}
         self.status: dict[int, OdometryStatus] = {}
         self.latest: OdometryStatus | None = None
@@ -68,12 +77,12 @@ class Player:
         self._clock = node.create_publisher(Clock, "/clock", 10)
         self._inputs: list[Any] = [
             node.create_publisher(kind, topic + ending, reliable_keep_all())
-            for topic in TOPICS[rig.mode]
+            for topic in input_topics(rig.mode, rectify)
             for kind, ending in [message_type(topic, transport)]
         ]
         self._as_message = image_message if transport == "raw" else compressed_image_message
         self._depth_as_message = partial(depth_message, compressed=transport == "compressed")
-        node.create_subscription(Odometry, "odom", self._keep(self.odometry), _DEPTH)
+        node.create_subscription(Odometry, "odom", self._keep_odometry, _DEPTH)
         node.create_subscription(RelativePose, f"{node_name}/relative_pose", self._keep(self.relative_poses), _DEPTH)
         # The last one: the node learns of subscriptions in this order, so once its status arrives, so does the rest.
         node.create_subscription(OdometryStatus, f"{node_name}/status", self._keep_status, _DEPTH)
@@ -85,6 +94,10 @@ class Player:
             kept[stamp_to_ns(message.header.stamp)] = message
 
         return keep
+
+    def _keep_odometry(self, message: Odometry) -> None:
+        stamp_ns = stamp_to_ns(message.header.stamp)
+        self.odometry[stamp_ns], self.arrived_s[stamp_ns] = message, time.monotonic()
 
     def _keep_status(self, message: OdometryStatus) -> None:
         self.latest = message
@@ -112,8 +125,11 @@ class Player:
 
         That is a time of time.monotonic(), s.
         """
+        return self.send(frame.stamp_ns, self.messages(frame))
+
+    def messages(self, frame: Frame) -> list[Any]:
+        """Of a frame, in the order of the node's topics."""
         stamp = stamp_from_ns(frame.stamp_ns)
-        self._clock.publish(Clock(clock=stamp))
         headers = [Header(stamp=stamp, frame_id=name) for name in self._frame_ids]
         infos = camera_info_messages(frame.rig, headers[0], headers[-1])
         images = (frame.image, frame.right_image)
@@ -123,6 +139,11 @@ class Player:
             messages += [self._as_message(image, header), info]
         if frame.depth is not None:
             messages.append(self._depth_as_message(frame.depth, headers[0]))
+        return messages
+
+    def send(self, stamp_ns: int, messages: Sequence[Any]) -> float:
+        """The clock and the messages of a frame. Returns as `publish` does."""
+        self._clock.publish(Clock(clock=stamp_from_ns(stamp_ns)))
         start_s = time.monotonic()
         for publisher, message in zip(self._inputs, messages, strict=True):
             publisher.publish(message)
@@ -144,6 +165,23 @@ class Player:
         response = future.result()
         assert response is not None
         return dict(zip(names, map(parameter_value_to_python, response.values), strict=True))
+
+    def set_parameter(self, name: str, value: Any, timeout_s: float) -> None:
+        """Of the running node. Raises SubpxError where the node refuses it."""
+        self.spin_until(self._parameters.services_are_ready, timeout_s, "the node's parameter services")
+        future = self._parameters.set_parameters([Parameter(name, value=value)])
+        self.spin_until(future.done, timeout_s, f"the node to take {name}")
+        response = future.result()
+        assert response is not None
+        if not response.results[0].successful:
+            raise SubpxError(f"the node does not take {name}={value}: {response.results[0].reason}")
+
+    def spin_for(self, seconds: float) -> None:
+        """Handles messages for so long, at least those that are there."""
+        end_s = time.monotonic() + seconds
+        self._executor.spin_once(timeout_sec=0.0)
+        while (left_s := end_s - time.monotonic()) > 0:
+            self._executor.spin_once(timeout_sec=left_s)
 
     def spin_until(self, condition: Callable[[], bool], timeout_s: float, what: str) -> None:
         """Handles messages until the condition holds.

@@ -81,14 +81,22 @@ def replay(
 
 
 @contextmanager
-def playing_to_a_node(rig: Rig, parameters: Mapping[str, Any]) -> Iterator[tuple[Player, NodeProcess]]:
+def playing_to_a_node(
+    rig: Rig, parameters: Mapping[str, Any], transport: str = "raw", rectify: bool = False
+) -> Iterator[tuple[Player, NodeProcess]]:
     """A node of its own for the block, active, and the player that is connected to it.
+
+    Args:
+        rig: of the frames to be played.
+        parameters: of the node, by dotted names.
+        transport: raw or compressed, of the images that are played; the parameter image_transport must agree.
+        rectify: whether they are unrectified; the parameter rectify must agree.
 
     Raises:
         SubpxError: it does not start, or ends early.
     """
     with _terminable(), ros_environment() as domain, NodeProcess(parameters) as node, _context(domain) as context:
-        player = Player(context, NODE_NAME, rig, node.check)
+        player = Player(context, NODE_NAME, rig, node.check, transport, rectify)
         try:
             player.wait_for_node(START_TIMEOUT_S)
             yield player, node

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
 from collections.abc import Callable
 
@@ -18,6 +19,7 @@ from subpx_ros.ros.results import Names
 
 _LEAST_KEYPOINTS = 128
 """Fewer do not make an odometry, and what they need on a GPU is nothing beside the networks."""
+_OTHER_THREADS = 2
 _MIB = 2.0**20
 _OUT_OF_MEMORY = "the GPU is out of memory"
 
@@ -88,6 +90,11 @@ class Tracker:
     def device(self) -> str:
         """cpu or cuda."""
         return self._front_end.device.type
+
+    @property
+    def leaves_cores(self) -> bool:
+        """Whether the networks leave cores to the thread that receives images and to one that converts them."""
+        return self.device == "cuda" or torch.get_num_threads() + _OTHER_THREADS <= len(os.sched_getaffinity(0))
 
     def forget(self) -> None:
         """Back to the state without any frame, while nobody else uses the tracker."""

@@ -8,20 +8,20 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import Any
 
 from std_msgs.msg import Header
 
+from subpx_ros.config import NodeConfig
 from subpx_ros.datatypes import Frame, OdometryResult, TrackingState
 from subpx_ros.errors import SubpxError
 from subpx_ros.ros.diagnostics import Diagnostics
 from subpx_ros.ros.health import Health
-from subpx_ros.ros.messages import ImageSet, frame_from_messages, stamp_to_ns
+from subpx_ros.ros.intake import Arrival, Intake
+from subpx_ros.ros.messages import ImageSet, stamp_to_ns
 from subpx_ros.ros.outputs import Outputs
 from subpx_ros.ros.parameters import Effective
 from subpx_ros.ros.results import Account, status_message
-from subpx_ros.ros.slot import Slot
 from subpx_ros.ros.tracker import Tracker
 
 _THROTTLE_S = 5.0
@@ -29,15 +29,11 @@ _CHANGES_THROTTLE_S = 1.0
 _SILENCE_S = 2.0
 _BEATS_PER_REPORT = 2
 """Of two beats a second: /diagnostics goes out once a second."""
-_MOST_WAITING = 500
-"""Sets that wait with keep_all: half a gigabyte of KITTI's pairs."""
 
 
-@dataclass(frozen=True)
-class _Arrival:
-    images: ImageSet
-    time_s: float
-    """By the steady clock."""
+def converts_ahead(settings: NodeConfig, tracker: Tracker) -> bool:
+    """What convert_ahead means on this machine."""
+    return settings.convert_ahead == "on" or (settings.convert_ahead == "auto" and tracker.leaves_cores)
 
 
 class Worker:
@@ -49,7 +45,7 @@ class Worker:
         tracker: Tracker,
         outputs: Outputs,
         diagnostics: Diagnostics,
-        keep_all: bool,
+        intake: Intake,
         logger: Any,
         alive: Callable[[], bool],
     ) -> None:
@@ -58,7 +54,7 @@ class Worker:
         tracker: used by that thread alone from now on, but for `ask_reset`.
         outputs: published to from that thread.
         diagnostics: hears every status.
-        keep_all: process every set in order instead of the newest, as long as they do not pile up.
+        intake: where sets of images come from; closed by `stop`.
         logger: of the node.
         alive: False once ROS has shut down, when nothing can be published or logged any more.
         """
@@ -67,7 +63,7 @@ class Worker:
         self._diagnostics = diagnostics
         self._logger = logger
         self._alive = alive
-        self._slot: Slot[_Arrival] = Slot(_MOST_WAITING if keep_all else 1)
+        self._intake = intake
         self._new_settings: deque[Effective] = deque(maxlen=1)
         self._speaking = threading.Lock()
         """Status comes from this thread, and while no images do from that of `beat`."""
@@ -82,7 +78,7 @@ class Worker:
 
     def put(self, images: ImageSet) -> None:
         """From the subscription's callback: stores and returns."""
-        self._slot.put(_Arrival(images, time.monotonic()))
+        self._intake.put(images)
 
     def reconfigure(self, effective: Effective) -> None:
         """From any thread: settings that hold from the next frame on."""
@@ -90,7 +86,7 @@ class Worker:
 
     def stop(self) -> None:
         """Drops what waits, lets the frame in work finish and waits for it."""
-        self._slot.close()
+        self._intake.close()
         self._end.result()
 
     def beat(self, header: Header, reason: str) -> None:
@@ -111,17 +107,17 @@ class Worker:
 
     def _silent(self) -> bool:
         """Before the first set, and when the last one is some time ago."""
-        counts = self._slot.counts
+        counts = self._intake.counts
         if counts.waiting or counts.in_work:
             return False
         return self._last_work_s is None or time.monotonic() - self._last_work_s >= _SILENCE_S
 
     def _run(self) -> None:
-        while (arrival := self._slot.take()) is not None and self._alive():
+        while (arrival := self._intake.take()) is not None and self._alive():
             frame, result, restarted = None, None, ""
             try:
                 self._take_settings()
-                frame = frame_from_messages(arrival.images)
+                frame = arrival.frame()
                 result, restarted = self._tracker.process(frame)
                 reason = self._publish(result, restarted, arrival.images.header)
             except SubpxError as error:
@@ -131,7 +127,7 @@ class Worker:
                 reason = f"{type(error).__name__}: {error}"
                 self._warn(f"images dropped after a defect: {traceback.format_exc()}")
             self._last_work_s = time.monotonic()  # before `finish`, or a beat in between would find silence
-            self._slot.finish(processed=result is not None)
+            self._intake.finish(processed=result is not None)
             try:
                 self._report(arrival, result, restarted, reason)
                 self._show(frame, result, arrival.images.header)
@@ -145,6 +141,7 @@ class Worker:
             self._tracker.reconfigure(effective.config)
             self._outputs.reconfigure(effective.node)
             self._diagnostics.limits = effective.node.diagnostics
+            self._intake.ahead = converts_ahead(effective.node, self._tracker)
 
     def _publish(self, result: OdometryResult, restarted: str, header: Header) -> str:
         """Everything but status and pictures. Returns what the status has to say."""
@@ -158,7 +155,7 @@ class Worker:
         why = "" if restarted and result.located else result.reason  # that it is the first frame goes without saying
         return "; ".join(text for text in (restarted, why, *new) if text)
 
-    def _report(self, arrival: _Arrival, result: OdometryResult | None, restarted: str, reason: str) -> None:
+    def _report(self, arrival: Arrival, result: OdometryResult | None, restarted: str, reason: str) -> None:
         if not self._alive():
             return
         header = arrival.images.header
@@ -183,12 +180,12 @@ class Worker:
         reason: str,
         result: OdometryResult | None,
         *,
-        arrival: _Arrival | None = None,
+        arrival: Arrival | None = None,
         silent: bool = False,
     ) -> None:
         health = self._health
         stamp_ns = stamp_to_ns(header.stamp) if arrival else None
-        account = Account(health.state, reason, self._slot.counts, health.since_good_s(stamp_ns), health.last_good_ns)
+        account = Account(health.state, reason, self._intake.counts, health.since_good_s(stamp_ns), health.last_good_ns)
         message = status_message(header, account, result)
         if arrival is not None:
             message.sync_difference = arrival.images.sync_difference_s
