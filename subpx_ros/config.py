@@ -34,6 +34,9 @@ class FeatureConfig(Settings):
     )
 
 
+STEREO_METHODS = ("auto", "patches", "rows")
+
+
 @dataclass(frozen=True)
 class MatchingConfig(Settings):
     """Matching of two views, and of the two images of a rectified stereo pair."""
@@ -60,6 +63,20 @@ class MatchingConfig(Settings):
         "",
         "lightglue, lighterglue: path of a checkpoint, or a name of 'subpx weights list'; empty: the one that was trained "
         "for the detector.",
+    )
+    stereo: str = setting(
+        "auto",
+        "stereo: patches finds the right point of every keypoint that is needed by correlating patches along its row; "
+        "rows matches keypoints of both images by their descriptors; auto: patches with the refiner subpx, else rows.",
+        choices=STEREO_METHODS,
+    )
+    max_disparity_px: float = setting(
+        256.0,
+        "stereo by patches: range of disparities that is searched, from the least one on.",
+        unit="px",
+        minimum=4.0,
+        maximum=4096.0,
+        live=True,
     )
     max_row_difference_px: float = setting(
         2.0,

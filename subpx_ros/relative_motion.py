@@ -16,6 +16,7 @@ from subpx_ros.errors import DataError
 from subpx_ros.pipeline import FrontEnd
 from subpx_ros.pose import estimate_mono, estimate_stereo
 from subpx_ros.rectification import RightCentre
+from subpx_ros.stereo import searched_disparities
 from subpx_ros.triangulation import Disparities, triangulate
 
 
@@ -30,6 +31,7 @@ class View:
 
     @property
     def with_depth(self) -> int:
+        """Features that are known to have a depth; in stereo by patches others may have one that nobody needed yet."""
         return self.disparities.found
 
 
@@ -106,10 +108,16 @@ class MotionEstimator:
 
     def _describe_pair(self, frame: Frame, watch: Stopwatch) -> View:
         assert frame.right_image is not None and self._rig.right is not None
+        principal_offset_px = self._rig.left.cx - self._rig.right.cx
+        if self._front_end.stereo_by_patches:
+            with watch.stage("features"):
+                (left,) = self._front_end.detect([frame.image])
+            searched = searched_disparities(left, frame.right_image, principal_offset_px, self._config.matching)
+            return View(frame.stamp_ns, left, searched)
         with watch.stage("features"):
             left, right = self._front_end.detect([frame.image, frame.right_image])
         with watch.stage("stereo"):
-            found = self._front_end.match_along_rows(left, right, self._rig.left.cx - self._rig.right.cx)
+            found = self._front_end.match_along_rows(left, right, principal_offset_px)
         with watch.stage("refinement"):
             refined = self._front_end.refine(left, right, found)
         return View(frame.stamp_ns, left, self._disparities(len(left), found, refined))
@@ -129,6 +137,7 @@ class MotionEstimator:
 
     def too_empty(self, view: View) -> str:
         """Why other views cannot be related to this one, for people; empty where they can."""
+        view.disparities.require(np.arange(len(view.features)))
         usable, needed = view.with_depth if self.metric else len(view.features), self._config.pose.min_matches
         what = {"mono": "keypoints", "stereo": "left-right matches", "rgbd": "keypoints with depth"}[self.mode]
         return "" if usable >= needed else f"{usable} {what}, {needed} needed to begin"
@@ -139,12 +148,16 @@ class MotionEstimator:
             found = self._front_end.match(reference.features, current.features)
         with watch.stage("refinement"):
             matches = self._front_end.refine(reference.features, current.features, found)
+        indices0, indices1 = (indices.cpu().numpy() for indices in (found.indices0, found.indices1))
+        if self.mode == "stereo":
+            with watch.stage("stereo"):
+                reference.disparities.require(indices0)
+                current.disparities.require(indices1)
         with watch.stage("pose"):
             if not self.metric:
                 camera, pixels = self._rig.left, (matches.refined0, matches.refined1)
                 pose = estimate_mono(*pixels, camera, camera, self._config.pose, matches.covariance1)
                 return Motion(matches, pose, np.full((len(matches), 3), np.nan), len(matches))
-            indices0, indices1 = (indices.cpu().numpy() for indices in (found.indices0, found.indices1))
             # The first point is where it is seen: what is uncertain is where the second image shows it.
             certain = None if matches.covariance1 is None else np.zeros_like(matches.covariance1)
             before = reference.disparities.points(indices0, matches.refined0, certain)

@@ -55,6 +55,9 @@ class Disparities:
         """How many features have one."""
         return int(np.count_nonzero(np.isfinite(self.px)))
 
+    def require(self, indices: NDArray[np.intp]) -> None:
+        """Find those of the features with the given indices (K,), where they are only found when they are needed."""
+
     def points(self, indices: NDArray[np.intp], left: Array, covariance: Array | None) -> StereoPoints:
         """Matched features as stereo points.
 
@@ -63,6 +66,7 @@ class Disparities:
             left: (M, 2) their pixels, which refinement may have moved.
             covariance: (M, 2, 2) px^2 of these pixels, where it is known.
         """
+        self.require(indices)
         if self.variance is None or covariance is None:
             return StereoPoints(left, self.px[indices])
         return StereoPoints(left, self.px[indices], stereo_covariance(covariance, self.variance[indices]))

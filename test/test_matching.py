@@ -242,8 +242,8 @@ def test_blocks_find_what_the_whole_matrix_of_similarities_does(left: int, right
     allowed = (difference[..., 1].abs() <= 2.0) & (difference[..., 0] - 0.5 >= 1.0)
     whole = mutual_nearest(similarity.masked_fill(~allowed, -1.0), 0.5)
     image = torch.zeros(8, 8)
-    side0 = Features(keypoints0, torch.ones(left), descriptors0, image)
-    side1 = Features(keypoints1, torch.ones(right), descriptors1, image)
-    rows = StereoRowMatcher(MatchingConfig(min_similarity=0.5)).match(side0, side1, 0.5)
+    features0 = Features(keypoints0, torch.ones(left), descriptors0, image)
+    features1 = Features(keypoints1, torch.ones(right), descriptors1, image)
+    rows = StereoRowMatcher(MatchingConfig(min_similarity=0.5)).match(features0, features1, 0.5)
     assert pairs(rows) == pairs(whole) != []
     assert rows.indices0.tolist() == sorted(rows.indices0.tolist())

@@ -156,6 +156,7 @@ FOLDERS = {
     },
     "refiner_bench.json": {"skipped": ["pose accuracy: give --pairs PATH"], "tables": [TABLE]},
     "node_bench.json": {"overhead_ms": 5.125, "tables": [TABLE]},
+    "throughput.json": {"items": {"grey": {}}, "tables": [TABLE]},
     "parity.json": {
         "version": "0.1.0",
         "passed": True,
@@ -177,6 +178,7 @@ SHOWN = {
     "evaluation.json": ["a.txt", "0.125", "none: the path is too short"],
     "refiner_bench.json": ["pose accuracy: give --pairs PATH", "10.50"],
     "node_bench.json": ["5.125", "10.50"],
+    "throughput.json": ["kinds of images", "10.50"],
     "parity.json": ["keypoints", "128", "yes"],
     "best.json": ["subpx for xfeat", "900", "0.375"],
 }

@@ -74,14 +74,13 @@ def accuracy_tables(figures: Mapping[str, Any]) -> list[Table]:
 def print_pair(pair: TwoView) -> None:
     """What `subpx match` found."""
     matches, pose = pair.matches, pair.pose
-    offsets = np.linalg.norm(
-        np.concatenate([matches.refined0 - matches.detected0, matches.refined1 - matches.detected1]), axis=1
-    )
+    moved = (matches.refined0 - matches.detected0, matches.refined1 - matches.detected1)
+    offsets = [f"{np.median(np.linalg.norm(each, axis=1)):.3f}" if len(each) else "-" for each in moved]
     rows: list[list[Cell]] = [
         ["pose", pose.status.name + (f": {pose.reason}" if pose.reason else "")],
         ["matches", f"{len(matches)}"],
         ["inliers", f"{int(np.count_nonzero(pose.inliers))}"],
-        ["median offset by refinement (px)", f"{np.median(offsets):.3f}" if len(offsets) else "-"],
+        ["median offset by refinement, first and second point (px)", ", ".join(offsets)],
     ]
     if pose.T_reference_current is not None:
         rows.append(["rotation (deg)", f"{np.degrees(rotation_angle(pose.T_reference_current[:3, :3])):.3f}"])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
+from torch import nn
 from torch.nn.functional import grid_sample, normalize, pixel_shuffle, softmax
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from subpx_ros import weights
 from subpx_ros.config import FeatureConfig
@@ -27,11 +30,13 @@ class XFeatDetector(Detector):
         network = XFeatModel()
         tensors, source = weights.load_chosen(config.weights, "xfeat", report)
         weights.load_into(network, tensors, source)
-        self._network = network.eval().to(device)
+        self._network = _folded(network.eval()).to(device, memory_format=_memory_format(device))  # type: ignore[call-overload]
 
     def _detect(self, images: torch.Tensor) -> list[Features]:
         height, width = images.shape[-2:]
-        descriptors, logits, reliability = self._network(pad_to_multiple(images[:, None], _STRIDE))
+        # With one channel either order of memory is the same, and the convolutions must be told which is meant.
+        padded = pad_to_multiple(images[:, None], _STRIDE).to(memory_format=_memory_format(images.device))
+        descriptors, logits, reliability = self._network(padded)
         # Channel 64 means "no keypoint"; the other 64 are the pixels of an 8x8 cell, row by row.
         heat = pixel_shuffle(softmax(logits, dim=1)[:, : _CELL * _CELL], _CELL)[..., :height, :width]
         mask = local_maxima(heat, _NMS_RADIUS, self._config.detection_threshold)
@@ -54,6 +59,21 @@ class XFeatDetector(Detector):
         best = strongest(scores, self._config.max_keypoints)
         keypoints = keypoints[best]
         return Features(keypoints, scores[best], normalize(_sample(descriptors, keypoints, "bicubic"), dim=1), image)
+
+
+def _folded(network: nn.Module) -> nn.Module:
+    """The network with every normalisation that follows a convolution made part of its weights; the outputs stay."""
+    for module in network.modules():
+        if isinstance(module, nn.Sequential):
+            for index, (first, second) in enumerate(pairwise(list(module))):
+                if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                    module[index], module[index + 1] = fuse_conv_bn_eval(first, second), nn.Identity()
+    return network
+
+
+def _memory_format(device: torch.device) -> torch.memory_format:
+    """Convolutions on a CPU are a fifth faster where the channels of a pixel lie side by side."""
+    return torch.channels_last if device.type == "cpu" else torch.contiguous_format
 
 
 def _sample(maps: torch.Tensor, keypoints: torch.Tensor, mode: str) -> torch.Tensor:

@@ -116,7 +116,7 @@ class _Encoder(nn.Module):
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
         """Features (N, M, M, 16) of unit mean square length, of patches (N, S, S)."""
-        maps = relu(self.conv1(_standardised(patches)[:, None]))
+        maps = relu(self.conv1(_standardised(patches)[:, None]), inplace=True)
         features: torch.Tensor = self.conv2(maps).permute(0, 2, 3, 1)
         length = torch.linalg.vector_norm(features.flatten(1), dim=1) / features.shape[1]
         return features * (length + 1e-3).reciprocal()[:, None, None, None]

@@ -58,6 +58,11 @@ def _node(values: Mapping[str, Any]) -> Part:
     return Part("What the node adds", "benchmark", highlights, _tables(values), {}, _made_with(values))
 
 
+def _throughput(values: Mapping[str, Any]) -> Part:
+    kinds = {"kinds of images": f"{len(values['items'])}"}
+    return Part("Converting the next images ahead", "benchmark", kinds, _tables(values), {}, _made_with(values))
+
+
 def _export(values: Mapping[str, Any]) -> Part:
     columns = ["check", "value", "bar", "of", "passed"]
     rows = [[_cell(check[name]) for name in columns[:-1]] + [_yes(check["passed"])] for check in values["checks"]]
@@ -85,6 +90,7 @@ KINDS: Mapping[str, Callable[[Mapping[str, Any]], Part]] = {
     "evaluation.json": _evaluation,
     "refiner_bench.json": _refiners,
     "node_bench.json": _node,
+    "throughput.json": _throughput,
     "parity.json": _export,
     "best.json": _training,
 }

@@ -1,0 +1,191 @@
+"""The right point of every left keypoint, found along its row by the correlation of patches.
+
+The right image needs no detector, no keypoint waits for a partner that the detector may not have found there, and both
+points show the same place by construction. At half the resolution all disparities are tried; where one of them stands
+out, and leads back to where it came from, the whole image says which pixel it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn.functional import pad
+
+from subpx_ros.config import MatchingConfig
+
+_COARSE_RADIUS, _FINE_RADIUS = 4, 5
+"""Patches of 9x9 pixels at half the resolution, which are 18x18 of the image, and of 11x11."""
+_FINE_REACH = 2
+"""Pixels around the coarse result, both along and across the row, among which the fine one chooses."""
+_LEAST_CORRELATION = 0.75
+_LARGEST_RATIO = 0.8
+"""Of what the best place lacks to a correlation of 1 to what the best place elsewhere lacks."""
+_LEAST_DEVIATION = 0.008
+"""Of the grey in a patch, white being 1: below it noise is compared with noise."""
+_NEIGHBOURHOOD = 2
+"""Half-resolution pixels around the best place that are the same maximum."""
+
+
+@dataclass(frozen=True)
+class RightPlaces:
+    """What was found of N left keypoints."""
+
+    places: torch.Tensor
+    """(N, 2) pixels in the right image, to about a quarter of a pixel; of no meaning where `found` is false."""
+    scores: torch.Tensor
+    """(N,) correlation in [-1, 1]."""
+    found: torch.Tensor
+    """(N,) bool"""
+
+
+def search_right(
+    left: torch.Tensor,
+    right: torch.Tensor,
+    keypoints: torch.Tensor,
+    principal_offset_px: float,
+    config: MatchingConfig,
+) -> RightPlaces:
+    """Where the right image shows the left keypoints.
+
+    Args:
+        left: (H, W) float32 grey in [0, 1], rectified with `right`.
+        right: the same.
+        keypoints: (N, 2) float32 pixels of the left image, at least one.
+        principal_offset_px: cx of the left camera minus cx of the right one, the disparity of a point at infinity.
+        config: range of disparities and largest difference of rows.
+    """
+    if min(left.shape) < 2 * (2 * _COARSE_RADIUS + 1):
+        return RightPlaces(keypoints, torch.zeros_like(keypoints[:, 0]), torch.zeros_like(keypoints[:, 0]).bool())
+    nearest = keypoints.round()
+    # Where the principal points lie far apart, disparities begin anywhere, also below zero.
+    first = int((principal_offset_px + config.min_disparity_px) // 2)
+    disparities = torch.arange(first, first + int(config.max_disparity_px) // 2 + 1, device=left.device)
+    half_left, half_right = _halved(left), _halved(right)
+    columns, rows = (nearest.long() // 2).T
+    disparity, unique = _along_row(half_left, half_right, columns, rows, disparities)
+    back, _ = _along_row(half_right, half_left, columns - disparity, rows, -disparities)
+    unique &= (back + disparity).abs() <= 1
+    guess = nearest.long() - torch.stack([2 * disparity, torch.zeros_like(disparity)], dim=1)
+    shift, scores = _around(left, right, nearest.long(), guess)
+    places = guess + shift + (keypoints - nearest)
+    within = keypoints[:, 0] - places[:, 0] - principal_offset_px >= config.min_disparity_px
+    within &= shift[:, 1].abs() <= config.max_row_difference_px
+    return RightPlaces(places, scores, unique & within & (scores >= _LEAST_CORRELATION))
+
+
+def _along_row(
+    image0: torch.Tensor, image1: torch.Tensor, columns: torch.Tensor, rows: torch.Tensor, disparities: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The disparity (N,) int64 of the best correlation among consecutive ones, and whether no other comes near it."""
+    step, count = int(disparities[1] - disparities[0]), len(disparities)
+    radius, side = _COARSE_RADIUS, 2 * _COARSE_RADIUS + 1
+    templates, usable = _templates(image0, columns, rows, radius)
+    # From left to right in image 1, whichever way disparities run.
+    leftmost = columns - (disparities[-1] if step > 0 else disparities[0])
+    strips = _cut(image1, leftmost - radius, rows - radius, (count + side - 1, side))
+    products = strips.new_zeros(len(columns), count)
+    for y in range(side):
+        for x in range(side):
+            products.addcmul_(strips[:, y, x : x + count], templates[:, y, x, None])
+    lengths = pad(_lengths(image1, (0, 1), side), (radius,) * 4, value=torch.inf)
+    correlation = products / _cut(lengths, leftmost, rows, (count, 1), beyond=torch.inf)[:, 0]
+    best, place = correlation.max(dim=1)
+    near = (torch.arange(count, device=place.device) - place[:, None]).abs() <= _NEIGHBOURHOOD
+    second = correlation.masked_fill_(near, -1.0).amax(dim=1)
+    unique = usable & (best > 0.5) & (1.0 - best <= _LARGEST_RATIO * (1.0 - second))
+    return columns - (leftmost + place), unique
+
+
+def _around(
+    image0: torch.Tensor, image1: torch.Tensor, places0: torch.Tensor, places1: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The shift (N, 2) float32 of places1 to the best correlation around them, and that correlation (N,)."""
+    radius, side, shifts = _FINE_RADIUS, 2 * _FINE_RADIUS + 1, 2 * _FINE_REACH + 1
+    templates, usable = _templates(image0, places0[:, 0], places0[:, 1], radius)
+    corner = places1 - radius - _FINE_REACH
+    # The keypoints come last, so that every step works along memory.
+    windows = (
+        _cut(image1, corner[:, 0], corner[:, 1], (side + shifts - 1, side + shifts - 1)).permute(1, 2, 0).contiguous()
+    )
+    templates = templates.permute(1, 2, 0).contiguous()
+    products = windows.new_zeros(shifts, shifts, len(places0))
+    for y in range(side):
+        for x in range(side):
+            products.addcmul_(windows[y : y + shifts, x : x + shifts], templates[y, x])
+    correlation = (products / _lengths(windows, (0, 1), side)).permute(2, 0, 1)
+    scores, best = correlation.flatten(1).max(dim=1)
+    row, column = best // shifts, best % shifts
+    shift = torch.stack([column - _FINE_REACH, row - _FINE_REACH], dim=1).float()
+    return shift + _peak(correlation, row, column), torch.where(usable, scores, -1.0)
+
+
+def _peak(correlation: torch.Tensor, row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
+    """From the largest value (at row, column) to the maximum of parabolas through it and its neighbours, (N, 2) x and y."""
+    each, last = torch.arange(len(row), device=row.device), correlation.shape[1] - 1
+    middle = correlation[each, row, column]
+    shifts = []
+    for index, step in ((column, (0, 1)), (row, (1, 0))):
+        inner = (index > 0) & (index < last)
+        before, after = (
+            correlation[each, (row + sign * step[0]).clamp(0, last), (column + sign * step[1]).clamp(0, last)]
+            for sign in (-1, 1)
+        )
+        bend = before - 2.0 * middle + after
+        shift = 0.5 * (before - after) / bend
+        shifts.append(torch.where(inner & (bend < 0.0), shift, 0.0))
+    return torch.stack(shifts, dim=1)
+
+
+def _templates(
+    image: torch.Tensor, columns: torch.Tensor, rows: torch.Tensor, radius: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Patches (N, 2 radius + 1, 2 radius + 1) of zero mean and unit length, and whether they show anything."""
+    side = 2 * radius + 1
+    patches = _cut(image, columns - radius, rows - radius, (side, side))
+    patches = patches - patches.mean(dim=(1, 2), keepdim=True)
+    length = torch.linalg.vector_norm(patches, dim=(1, 2))
+    return patches / length.clamp(min=1e-6)[:, None, None], length > side * _LEAST_DEVIATION
+
+
+def _lengths(image: torch.Tensor, axes: tuple[int, int], side: int) -> torch.Tensor:
+    """Length of every whole patch with `side` pixels along both axes, its mean taken away; not below that of noise."""
+    total, squares = _window_sums(image, axes, side), _window_sums(image**2, axes, side)
+    least = (side * _LEAST_DEVIATION) ** 2
+    return (squares - total**2 / side**2).clamp(min=least).sqrt()
+
+
+def _window_sums(values: torch.Tensor, axes: tuple[int, int], side: int) -> torch.Tensor:
+    for axis in axes:
+        length = values.shape[axis] - side + 1
+        values = sum((values.narrow(axis, start, length) for start in range(1, side)), values.narrow(axis, 0, length))
+    return values
+
+
+def _halved(image: torch.Tensor) -> torch.Tensor:
+    """(H // 2, W // 2), the mean of every four pixels."""
+    height, width = (2 * (size // 2) for size in image.shape)
+    upper, lower = image[0:height:2], image[1:height:2]
+    return 0.25 * (upper[:, 0:width:2] + upper[:, 1:width:2] + lower[:, 0:width:2] + lower[:, 1:width:2])
+
+
+def _cut(
+    image: torch.Tensor, columns: torch.Tensor, rows: torch.Tensor, size: tuple[int, int], beyond: float = 0.0
+) -> torch.Tensor:
+    """Windows (N, height, width) of an image (H, W), which ends in `beyond`.
+
+    Args:
+        image: (H, W)
+        columns: (N,) int64 of the upper left pixels.
+        rows: (N,) int64 of the same.
+        size: width and height of the windows.
+        beyond: the value outside of the image.
+    """
+    width, height = size
+    padded = pad(image, (width, width, height, height), value=beyond)
+    columns = (columns + width).clamp(0, padded.shape[1] - width)
+    rows = (rows + height).clamp(0, padded.shape[0] - height)
+    starts = (rows[:, None] + torch.arange(height, device=image.device)) * padded.shape[1] + columns[:, None]
+    # Every run of pixels as a row of its own, so that each is copied as a whole.
+    runs = padded.as_strided((padded.numel() - width + 1, width), (1, 1))
+    return runs.index_select(0, starts.flatten()).view(-1, height, width)

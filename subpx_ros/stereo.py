@@ -1,0 +1,70 @@
+"""Disparities of the features that are asked for: patch search along the row, then least-squares matching."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from subpx_ros.config import MatchingConfig
+from subpx_ros.datatypes import Array, Features
+from subpx_ros.matching.patch_search import search_right
+from subpx_ros.refinement.least_squares import match_least_squares
+from subpx_ros.triangulation import Disparities
+
+_MOST_MOVED_PX = 2.0
+"""What least-squares matching moves farther than the search can be wrong has found something else."""
+
+
+@dataclass(frozen=True)
+class SearchedDisparities(Disparities):
+    """Disparities that are found when somebody needs them; NaN, too, for features that nobody asked for yet."""
+
+    search: Callable[[NDArray[np.intp]], tuple[Array, Array]] = lambda indices: (np.zeros(0), np.zeros(0))
+    """Disparities (K,) px and their variances (K,) px^2 of the features with the given indices (K,)."""
+    asked: NDArray[np.bool_] | None = None
+    """(N,)"""
+
+    def require(self, indices: NDArray[np.intp]) -> None:
+        assert self.asked is not None and self.variance is not None
+        new = np.unique(indices[~self.asked[indices]])
+        if len(new):
+            self.px[new], self.variance[new] = self.search(new)
+            self.asked[new] = True
+
+
+def searched_disparities(
+    left: Features, right: NDArray[np.uint8], principal_offset_px: float, config: MatchingConfig
+) -> SearchedDisparities:
+    """Disparities of left features in the right image.
+
+    Args:
+        left: features with their image.
+        right: (H, W) uint8 grey, rectified with the left image.
+        principal_offset_px: cx of the left camera minus cx of the right one.
+        config: range of disparities and largest difference of rows.
+    """
+    image = torch.from_numpy(right).to(left.image.device).float().div_(255.0)
+
+    def search(indices: NDArray[np.intp]) -> tuple[Array, Array]:
+        return _disparities(left, image, torch.from_numpy(indices), principal_offset_px, config)
+
+    unknown = np.full(len(left), np.nan)
+    return SearchedDisparities(unknown, unknown.copy(), search, np.zeros(len(left), dtype=bool))
+
+
+def _disparities(
+    left: Features, right: torch.Tensor, indices: torch.Tensor, principal_offset_px: float, config: MatchingConfig
+) -> tuple[Array, Array]:
+    with torch.inference_mode():
+        keypoints = left.keypoints.index_select(0, indices.to(left.keypoints.device))
+        searched = search_right(left.image, right, keypoints, principal_offset_px, config)
+        places, covariance = match_least_squares(left.image, right, keypoints, searched.places)
+        good = searched.found & ((places - searched.places).abs().amax(dim=1) <= _MOST_MOVED_PX)
+        good &= (places[:, 1] - keypoints[:, 1]).abs() <= config.max_row_difference_px
+        found = torch.stack([keypoints[:, 0] - places[:, 0], covariance[:, 0, 0]])
+        disparity, variance = torch.where(good, found, torch.nan).cpu().numpy().astype(np.float64)
+    return disparity, variance
