@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from subpx_ros.cli_options import Source, parse_frames
 from subpx_ros.errors import ConfigError, DataError
 
 data_app = typer.Typer(help="Data sets: what is known, where to get it, checks of folders.", no_args_is_help=True)
@@ -57,3 +58,27 @@ def check(
         note(f"subpx: {fault}")
     if faults:
         raise DataError(faults[-1] if len(findings) == 1 else f"{faults[-1]} ({len(faults)} of {len(findings)} broken)")
+
+
+@data_app.command()
+def write(
+    source: Source,
+    out: Annotated[Path, typer.Argument(help="Folder of the sequence, not there yet.")],
+    mode: Annotated[str, typer.Option(help="auto, mono or stereo.")] = "auto",
+    frames: Annotated[str | None, typer.Option(help="A:B, only the frames A <= index < B.")] = None,
+    processes: Annotated[int, typer.Option(min=1, max=256, help="Processes that make images at the same time.")] = 1,
+) -> None:
+    """Write a recording, or a rendered drive, as a folder in KITTI's layout, with its true poses where they are known."""
+    from functools import partial
+
+    from subpx_ros.console import counting, say
+    from subpx_ros.datasets import open_sequence
+    from subpx_ros.datasets.street.kitti_writer import write_kitti_sequence
+
+    reopen = partial(open_sequence, source, mode, parse_frames(frames))
+    sequence = reopen()
+    if sequence.rig.depth:
+        raise DataError(f"{source} has depth, which KITTI's layout does not hold: use --mode mono")
+    with counting(f"writing {out.name}", "frames") as progress:
+        write_kitti_sequence(sequence, out, progress, reopen, processes)
+    say(f"{len(sequence)} frames in {out}")

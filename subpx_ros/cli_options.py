@@ -10,7 +10,10 @@ import typer
 
 from subpx_ros.errors import ConfigError
 
-SOURCE_HELP = "Folder of KITTI, KITTI raw, EuRoC or TUM RGB-D, rosbag2, or 'demo' for the rendered street."
+SOURCE_HELP = (
+    "Folder of KITTI, KITTI raw, EuRoC or TUM RGB-D, rosbag2, 'street:clean', 'street:disturbed' or 'street:highway' for a "
+    "rendered kilometre (':SEED' behind it for another one), or 'demo' for a short one."
+)
 Source = Annotated[str, typer.Argument(help=SOURCE_HELP)]
 Preset = Annotated[
     str | None,

@@ -13,9 +13,11 @@ from subpx_ros.datasets.sequence import Sequence
 from subpx_ros.errors import ConfigError, DataError
 from subpx_ros.settings import unknown_name
 
-__all__ = ["Sequence", "open_sequence"]
+__all__ = ["Sequence", "is_rendered", "open_sequence"]
 
 DEMO = "demo"
+STREET = "street:"
+"""What the names of rendered drives begin with."""
 LAYOUTS = {
     "euroc": ("subpx_ros.datasets.euroc", "is_euroc", "EurocSequence"),
     "tum": ("subpx_ros.datasets.tum", "is_tum", "TumSequence"),
@@ -26,7 +28,7 @@ LAYOUTS = {
 """Module, what recognises a path by the files that are there, and what opens it. The first that recognises it counts."""
 SOURCES = (
     "a KITTI sequence folder (calib.txt, image_0/), a drive of KITTI raw (image_00/), EuRoC (mav0/), TUM RGB-D (rgb.txt), "
-    f"a rosbag2 (folder, .mcap or .db3, zstd or not) or '{DEMO}'"
+    f"a rosbag2 (folder, .mcap or .db3, zstd or not), a rendered drive '{STREET}NAME[:SEED]' or '{DEMO}'"
 )
 
 
@@ -34,7 +36,8 @@ def open_sequence(source: str, mode: str = "auto", frames: tuple[int | None, int
     """The sequence that `source` names.
 
     Args:
-        source: a folder or file in one of `LAYOUTS`, or "demo" for the rendered street.
+        source: a folder or file in one of `LAYOUTS`, "street:NAME" or "street:NAME:SEED" for one of the rendered
+            drives in `subpx_ros.datasets.street.DRIVES`, or "demo" for a short drive along the rendered street.
         mode: "mono" drops the right camera or the depth, "stereo" and "rgbd" ask for them, "auto" takes what is there.
         frames: (A, B), the frames A <= index < B; None stands for the beginning or the end.
 
@@ -52,11 +55,14 @@ def open_sequence(source: str, mode: str = "auto", frames: tuple[int | None, int
     return sequence if frames is None else sequence.window(*frames)
 
 
-def _open(source: str, mode: str) -> Sequence:
-    if source == DEMO:
-        from subpx_ros.datasets.street import StreetSequence
+def is_rendered(source: str) -> bool:
+    """Whether `source` names a rendered drive, not a path."""
+    return source == DEMO or source.startswith(STREET)
 
-        street: Sequence = StreetSequence()
+
+def _open(source: str, mode: str) -> Sequence:
+    if is_rendered(source):
+        street = _rendered(source)
         return street.left_only() if mode == "mono" else street
     path = Path(source).expanduser()
     if not path.exists():
@@ -68,6 +74,15 @@ def _open(source: str, mode: str) -> Sequence:
     module, _, kind = LAYOUTS[layout]
     opened: Sequence = getattr(import_module(module), kind)(path, mode)
     return opened
+
+
+def _rendered(source: str) -> Sequence:
+    from subpx_ros.datasets.street import StreetSequence, named_drive
+
+    if source == DEMO:
+        return StreetSequence()
+    name, config = named_drive(source.removeprefix(STREET))
+    return StreetSequence(config, name=name)
 
 
 def sequence_layout(path: Path) -> str | None:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from subpx_ros.datatypes import Array
 
 STEP_M = 0.05
-RAMP_M = 7.0
-"""Length over which the curvature grows at the start of a bend, and falls at its end."""
+
+
+@dataclass(frozen=True)
+class Bends:
+    """How a road winds. Pairs are the range that a random value is taken from."""
+
+    first_straight_m: tuple[float, float] = (16.0, 24.0)
+    """From the road's beginning to its first bend."""
+    straight_m: tuple[float, float] = (24.0, 40.0)
+    radius_m: tuple[float, float] = (20.0, 26.0)
+    heading: tuple[float, float] = (0.5, 0.75)
+    """Of a straight part against the road's main direction, radians; to the left and to the right in turn."""
+    ramp_m: float = 7.0
+    """Length over which the curvature grows at the start of a bend, and falls at its end."""
 
 
 class Centreline:
@@ -19,8 +33,8 @@ class Centreline:
     that the road always leads towards +x and never crosses itself.
     """
 
-    def __init__(self, rng: np.random.Generator, start: float, end: float) -> None:
-        first_heading, curvature = _bends(rng, start, end)
+    def __init__(self, rng: np.random.Generator, start: float, end: float, bends: Bends | None = None) -> None:
+        first_heading, curvature = _curvature(rng, start, end, bends or Bends())
         self._s = start + STEP_M * np.arange(len(curvature))
         heading = first_heading + _integral(curvature)
         position = np.stack([_integral(np.cos(heading)), _integral(np.sin(heading))], axis=1)
@@ -48,21 +62,21 @@ class Centreline:
         return np.array(marks)
 
 
-def _bends(rng: np.random.Generator, start: float, end: float) -> tuple[float, Array]:
-    """First heading and the curvature at every step: straight parts of 16 to 40 m between bends of 55 to 85 degrees."""
+def _curvature(rng: np.random.Generator, start: float, end: float, bends: Bends) -> tuple[float, Array]:
+    """First heading, and the curvature at every step."""
     s = np.arange(start, end + STEP_M, STEP_M)
     curvature = np.zeros_like(s)
     side = 1.0 if rng.random() < 0.5 else -1.0
-    first_heading = heading = -side * rng.uniform(0.5, 0.75)
-    mark = rng.uniform(16.0, 24.0)
+    first_heading = heading = -side * rng.uniform(*bends.heading)
+    mark = rng.uniform(*bends.first_straight_m)
     while mark < end:
-        target = side * rng.uniform(0.5, 0.75)
-        radius = rng.uniform(20.0, 26.0)
-        plateau = max(abs(target - heading) * radius - RAMP_M, 0.0)
-        rise = np.clip((s - mark) / RAMP_M, 0.0, 1.0)
-        fall = np.clip((s - mark - RAMP_M - plateau) / RAMP_M, 0.0, 1.0)
-        curvature += (_smoothstep(rise) - _smoothstep(fall)) * (target - heading) / (plateau + RAMP_M)
-        mark += plateau + 2.0 * RAMP_M + rng.uniform(24.0, 40.0)
+        target = side * rng.uniform(*bends.heading)
+        radius = rng.uniform(*bends.radius_m)
+        plateau = max(abs(target - heading) * radius - bends.ramp_m, 0.0)
+        rise = np.clip((s - mark) / bends.ramp_m, 0.0, 1.0)
+        fall = np.clip((s - mark - bends.ramp_m - plateau) / bends.ramp_m, 0.0, 1.0)
+        curvature += (_smoothstep(rise) - _smoothstep(fall)) * (target - heading) / (plateau + bends.ramp_m)
+        mark += plateau + 2.0 * bends.ramp_m + rng.uniform(*bends.straight_m)
         heading, side = target, -side
     return first_heading, curvature
 

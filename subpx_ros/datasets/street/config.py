@@ -2,9 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from subpx_ros.settings import Settings, setting
+
+LAYOUTS = ("street", "highway")
+
+
+@dataclass(frozen=True)
+class DisturbanceConfig(Settings):
+    """What makes a drive harder. Nothing of it changes the street, the poses or what a clean frame shows."""
+
+    traffic_gap_m: float = setting(
+        0.0,
+        "Mean distance from one moving vehicle to the next, in the camera's lane as in the oncoming one; 0: no traffic.",
+        unit="m",
+        minimum=0.0,
+        maximum=200.0,
+    )
+    dark_from: int = setting(0, "First frame of the exposure drop.", unit="frames", minimum=0, maximum=10**6)
+    dark_frames: int = setting(0, "Frames of the exposure drop; 0: none.", unit="frames", minimum=0, maximum=1000)
+    dark_light: float = setting(
+        0.06, "Light of a dark frame relative to the others; the noise of the sensor stays.", minimum=0.0, maximum=1.0
+    )
+    blurred_share: float = setting(
+        0.0, "Share of the frames with motion blur, spread over the drive.", minimum=0.0, maximum=1.0
+    )
+    exposure_share: float = setting(
+        0.35, "Time of exposure of a blurred frame, in intervals between two frames.", minimum=0.0, maximum=1.0
+    )
+    missing_frame: int = setting(
+        0, "Frame that the recording lacks; 0: it lacks none.", unit="frames", minimum=0, maximum=10**6
+    )
 
 
 @dataclass(frozen=True)
@@ -33,3 +62,10 @@ class StreetConfig(Settings):
     gain_difference: float = setting(
         0.015, "Largest deviation of the gain of one camera from the common one.", minimum=0.0, maximum=0.2
     )
+    layout: str = setting(
+        "street",
+        "street: houses and parked cars close to the lane, tight bends; highway: a wide smooth road, everything else "
+        "far from it, long bends.",
+        choices=LAYOUTS,
+    )
+    disturbances: DisturbanceConfig = field(default_factory=DisturbanceConfig)

@@ -71,7 +71,7 @@ def _shadow(
 def place_car(
     builder: MeshBuilder, textures: TextureSet, place: Array, heading: float, rng: np.random.Generator
 ) -> None:
-    """A parked car, its middle above `place`."""
+    """A car, its middle above `place`."""
     axes = _frame(heading)
     stretch = rng.uniform(0.92, 1.08)
     car = rng.integers(VEHICLES)
@@ -86,14 +86,19 @@ def place_car(
 
 
 def place_van(
-    builder: MeshBuilder, textures: TextureSet, place: Array, heading: float, rng: np.random.Generator
+    builder: MeshBuilder,
+    textures: TextureSet,
+    place: Array,
+    heading: float,
+    rng: np.random.Generator,
+    livery: bool = False,
 ) -> None:
-    """A parked van, its middle above `place`."""
+    """A van, its middle above `place`; one with a livery has pictures on its front and back."""
     axes = _frame(heading)
     height = rng.uniform(2.0, 2.5)
     box = np.array([[-2.6, 0.2], [2.6, 0.2], [2.6, 1.1], [2.1, height], [-2.6, height]])
     van = rng.integers(VEHICLES // 2)
-    names = (f"van {van} side", f"van {van} end", f"glass {van} end", f"van {van} top")
+    names = (f"van {van} side", "board" if livery else f"van {van} end", f"glass {van} end", f"van {van} top")
     _extrude(builder, textures, axes, place, box, 1.9, names, rng, rng.uniform(0.85, 1.15))
     _shadow(builder, textures, axes, place, np.array([5.2, 1.95]))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from subpx_ros.datatypes import Array
+from subpx_ros.geometry import invert
 
 MAX_VERTICES = 8
 
@@ -27,12 +29,29 @@ class Mesh:
     textures: NDArray[np.int32]
     """(F,) index in the atlas."""
     planes: NDArray[np.int32]
-    """(F,) number of the plane that the face lies in; faces in one plane share it."""
+    """(F,) number of the plane that the face lies in; faces in one plane share it. Below -1 for what moves."""
     gains: NDArray[np.float32]
     """(F,) factor of the texture's intensity: paint and light."""
 
     def __len__(self) -> int:
         return len(self.counts)
+
+    def in_motion(self, T_world_body: Array) -> Mesh:
+        """This body's faces at a pose (4, 4), as faces that move."""
+        rotation = T_world_body[:3, :3]
+        return replace(
+            self,
+            vertices=self.vertices @ rotation.T + T_world_body[:3, 3],
+            normals=self.normals @ rotation.T,
+            texel_maps=self.texel_maps @ invert(T_world_body),
+            planes=-2 - self.planes,
+        )
+
+
+def joined(meshes: Sequence[Mesh]) -> Mesh:
+    """One mesh of the faces of all; their planes keep their numbers."""
+    columns = [[getattr(mesh, entry.name) for mesh in meshes] for entry in fields(Mesh)]
+    return Mesh(*(np.concatenate(column) for column in columns))
 
 
 @dataclass

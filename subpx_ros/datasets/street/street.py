@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from subpx_ros.datasets.street import highway, layout
 from subpx_ros.datasets.street.atlas import build_atlas
-from subpx_ros.datasets.street.centreline import Centreline
+from subpx_ros.datasets.street.centreline import Bends, Centreline
 from subpx_ros.datasets.street.config import StreetConfig
-from subpx_ros.datasets.street.drive import drive_poses
-from subpx_ros.datasets.street.layout import build_street
+from subpx_ros.datasets.street.drive import Drive, check_frames
+from subpx_ros.datasets.street.mesh import joined
 from subpx_ros.datasets.street.projection import project_mesh
 from subpx_ros.datasets.street.shading import shade, sky
+from subpx_ros.datasets.street.site import Site
+from subpx_ros.datasets.street.traffic import Traffic
 from subpx_ros.datasets.street.visibility import find_visible
 from subpx_ros.datatypes import Array, Camera
 
@@ -34,7 +38,27 @@ class View:
     depth: NDArray[np.float32]
     """(H, W) z in metres at the pixel centre; inf where there is sky."""
     planes: NDArray[np.int32]
-    """(H, W) number of the street's plane that is seen at the pixel centre; -1 for the sky."""
+    """(H, W) number of the street's plane that is seen at the pixel centre; -1 for the sky, below it what moves."""
+
+    @property
+    def moving(self) -> NDArray[np.bool_]:
+        """(H, W) where a moving vehicle is seen."""
+        return np.asarray(self.planes < -1)
+
+
+@dataclass(frozen=True)
+class _Road:
+    """A kind of road."""
+
+    bends: Bends
+    lane_m: float
+    build: Callable[[Centreline, float, float, np.random.Generator], Site]
+
+
+_ROADS = {
+    "street": _Road(Bends(), layout.LANE_M, layout.build_street),
+    "highway": _Road(highway.BENDS, highway.LANE_M, highway.build_highway),
+}
 
 
 class Street:
@@ -42,15 +66,31 @@ class Street:
 
     def __init__(self, config: StreetConfig | None = None) -> None:
         self.config = config or StreetConfig()
+        road = _ROADS[self.config.layout]
         rng = np.random.default_rng(self.config.seed)
         start, end = -BEHIND_M, self.config.length_m + AHEAD_M
-        self.centreline = Centreline(rng, start, end)
-        self.mesh, textures = build_street(self.centreline, start, end, rng)
-        self._atlas = build_atlas(textures)
+        self.centreline = Centreline(rng, start, end, road.bends)
+        site = road.build(self.centreline, start, end, rng)
+        self.mesh = site.builder.build()
+        self._atlas = build_atlas(site.textures.images)
+        self._drive = Drive(self.centreline, self.config, road.lane_m)
+        gap = self.config.disturbances.traffic_gap_m
+        self._traffic = (
+            Traffic(
+                self.centreline, self._drive, road.lane_m, site.textures, gap, self.config.speed_m, self.config.seed
+            )
+            if gap
+            else None
+        )
 
-    def render(self, camera: Camera, T_world_camera: Array) -> View:
-        """The view of `camera` (optical frame, z forward) at the pose (4, 4)."""
-        faces = project_mesh(self.mesh, camera, T_world_camera)
+    def render(self, camera: Camera, T_world_camera: Array, time: float | None = None) -> View:
+        """The view of `camera` (optical frame, z forward) at the pose (4, 4).
+
+        Where there is traffic, it is where it is at the `time` of the drive, counted in frames; None: it is away.
+        """
+        vehicles = None if self._traffic is None or time is None else self._traffic.at(time)
+        mesh = self.mesh if vehicles is None else joined([self.mesh, vehicles])
+        faces = project_mesh(mesh, camera, T_world_camera)
         fragments = find_visible(faces, camera.width, camera.height)
         is_sky = fragments.faces == len(faces.textures)
         intensity = np.empty(len(fragments.faces), dtype=np.float32)
@@ -73,7 +113,12 @@ class Street:
         Raises:
             ConfigError: the road is too short for that many frames.
         """
-        return drive_poses(self.centreline, self.config, frames)
+        check_frames(self.config, frames)
+        return self.poses_at(np.arange(frames))
+
+    def poses_at(self, times: ArrayLike) -> Array:
+        """Poses T_world_camera (n, 4, 4) of the left camera at n times of the drive, in frames, whole or not."""
+        return self._drive.poses(times)
 
 
 def _depth(inverse_depths: Array, owners: NDArray[np.int32], camera: Camera) -> NDArray[np.float32]:

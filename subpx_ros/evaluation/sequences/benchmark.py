@@ -13,8 +13,8 @@ import numpy as np
 
 from subpx_ros.config import Config
 from subpx_ros.console import note
-from subpx_ros.datasets import DEMO, open_sequence
 from subpx_ros.datasets import Sequence as Recording
+from subpx_ros.datasets import is_rendered, open_sequence
 from subpx_ros.errors import DataError
 from subpx_ros.evaluation.bench_config import SequenceBenchConfig
 from subpx_ros.evaluation.bench_presets import file_digest, preset_configs
@@ -129,7 +129,7 @@ class SequenceBenchmark:
             for name, source in self.sources.items():
                 own = {
                     "preset": stages,
-                    "data": source if source == DEMO else str(Path(source).expanduser().resolve()),
+                    "data": source if is_rendered(source) else str(Path(source).expanduser().resolve()),
                     "frames": self.frames,
                 }
                 for label in labels:
