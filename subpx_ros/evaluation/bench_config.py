@@ -97,3 +97,16 @@ class LatencyConfig(Settings):
     threads: int = setting(0, "CPU threads of the networks; 0: as many as there are cores.", minimum=0, maximum=1024)
     warm_up: int = setting(3, "Rounds before the first that counts.", minimum=0, maximum=1000)
     rounds: int = setting(20, "Rounds that count.", minimum=1, maximum=100000)
+
+
+@dataclass(frozen=True)
+class SpeedConfig(Settings):
+    """Time per stage and frame against the plain pipeline."""
+
+    source: str = setting("demo", "A recording, or 'demo' for the rendered street.")
+    mode: str = setting("auto", "What is made of the cameras.", choices=MODES)
+    preset: str = setting("auto", "Preset of the odometry; auto: what the device can do.")
+    device: str = setting("auto", "Where the networks run.", choices=DEVICES)
+    threads: int = setting(0, "CPU threads of the networks; 0: as many as there are cores.", minimum=0, maximum=1024)
+    warm_up: int = setting(3, "Frames before the first that counts.", minimum=2, maximum=1000)
+    frames: int = setting(20, "Frames that count.", minimum=1, maximum=100000)
