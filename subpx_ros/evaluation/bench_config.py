@@ -110,3 +110,4 @@ class SpeedConfig(Settings):
     threads: int = setting(0, "CPU threads of the networks; 0: as many as there are cores.", minimum=0, maximum=1024)
     warm_up: int = setting(3, "Frames before the first that counts.", minimum=2, maximum=1000)
     frames: int = setting(20, "Frames that count.", minimum=1, maximum=100000)
+    rounds: int = setting(7, "Rounds of the comparison of Keypt2Subpx that count.", minimum=1, maximum=1000)

@@ -30,7 +30,6 @@ from subpx_ros.relative_motion import MotionEstimator, Stopwatch
 from subpx_ros.settings import to_mapping
 
 _KEYPT2SUBPX_MATCHES = (512, 2048)
-_ROUNDS = 7
 Times = dict[str, list[float]]
 
 
@@ -58,7 +57,7 @@ def run_speed(config: SpeedConfig, out: Path, file: Path | None = None) -> dict[
     odometry = VisualOdometry(loaded, sequence.rig, front_end=front_end)
     ours, plain, work = _frames(odometry, loaded, front_end, sequence, config.warm_up)
     rss = peak_rss_mb()
-    published = _keypt2subpx(front_end)
+    published = _keypt2subpx(front_end, config.rounds)
     items = {
         odometry.mode: {
             "ours": _statistics(ours),
@@ -114,7 +113,7 @@ def _work(config: Config, front_end: FrontEnd, sequence: Sequence) -> dict[str, 
     return counted.works
 
 
-def _keypt2subpx(front_end: FrontEnd) -> dict[str, Any]:
+def _keypt2subpx(front_end: FrontEnd, rounds: int) -> dict[str, Any]:
     """Our Keypt2Subpx in turns with the published computation, the same weights: us per match, largest difference."""
     if front_end.detector.keypt2subpx is None:
         return {}
@@ -129,7 +128,7 @@ def _keypt2subpx(front_end: FrontEnd) -> dict[str, Any]:
         arguments = [tuple(each.to(device) for each in pair) for pair in (points, maps, descriptors)]
         times: Times = {"ours": [], "published": []}
         with torch.inference_mode():
-            for _ in range(_ROUNDS):
+            for _ in range(rounds + 1):
                 results = []
                 for name, refine in (("ours", refine_pairs), ("published", refine_as_published)):
                     start = time.perf_counter()
