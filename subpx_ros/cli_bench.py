@@ -164,6 +164,26 @@ def bench_growth(
     run_growth(settings, out, config)
 
 
+@bench_app.command("speed")
+def bench_speed(
+    source: Source = "demo",
+    out: Out = Path("out/bench/speed"),
+    mode: Annotated[str, typer.Option(help="auto, mono, stereo or rgbd.")] = "auto",
+    preset: Annotated[str, typer.Option(help="Preset; auto: what the device can do.")] = "auto",
+    frames: Annotated[int, typer.Option(help="Frames that count.")] = 20,
+    warm_up: Annotated[int, typer.Option(help="Frames before the first that counts.")] = 3,
+    threads: Annotated[int, typer.Option(help="CPU threads of the networks; 0: as many as there are cores.")] = 0,
+    device: DeviceOption = "auto",
+    config: ConfigFile = None,
+) -> None:
+    """Time per stage and frame in turns with the plain pipeline, peak memory, and how far from the machine's limits."""
+    from subpx_ros.evaluation.bench_config import SpeedConfig
+    from subpx_ros.evaluation.speed import run_speed
+
+    settings = SpeedConfig(source, mode, preset, device, threads, warm_up, frames)
+    run_speed(settings, out, config)
+
+
 @bench_app.command("refiner")
 def bench_refiner(
     out: Annotated[Path, typer.Option(help="Folder for refiner_bench.json and the figures.")] = Path("out/bench"),

@@ -264,7 +264,7 @@ class OdometryResult:
     points: Array
     """(M, 3) the matched points in the current camera, metres; NaN where there is no depth."""
     counts: dict[str, int]
-    """keypoints, stereo_matches (keypoints with a disparity or depth), matches, inliers."""
+    """keypoints, stereo_matches (keypoints known to have a disparity or depth), matches, inliers."""
     stage_ms: dict[str, float]
     """Milliseconds per stage, in the order they ran, and 'total'."""
 

@@ -138,3 +138,17 @@ def _matching(pattern: str, text: str, what: str) -> str:
     if not re.fullmatch(pattern, text, re.ASCII):
         raise ConfigError(f"{what} is required; got '{text[:40]}'")
     return text
+
+
+@dataclass(frozen=True)
+class SpeedConfig(Settings):
+    """Time per stage and frame against the plain pipeline."""
+
+    source: str = setting("demo", "A recording, or 'demo' for the rendered street.")
+    mode: str = setting("auto", "What is made of the cameras.", choices=MODES)
+    preset: str = setting("auto", "Preset of the odometry; auto: what the device can do.")
+    device: str = setting("auto", "Where the networks run.", choices=DEVICES)
+    threads: int = setting(0, "CPU threads of the networks; 0: as many as there are cores.", minimum=0, maximum=1024)
+    warm_up: int = setting(3, "Frames before the first that counts.", minimum=2, maximum=1000)
+    frames: int = setting(20, "Frames that count.", minimum=1, maximum=100000)
+    rounds: int = setting(7, "Rounds of the comparison of Keypt2Subpx that count.", minimum=1, maximum=1000)

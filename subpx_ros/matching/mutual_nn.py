@@ -118,9 +118,13 @@ def mutual_nearest(similarity: torch.Tensor, least: float, max_ratio: float = 1.
     either side.
     """
     best, nearest1 = similarity.max(dim=1)
-    nearest0 = similarity.argmax(dim=0)
     indices0 = torch.arange(len(nearest1), device=similarity.device)
-    kept = (nearest0[nearest1] == indices0) & (best > least)
+    # Whether a row's largest is its column's too needs no search for places along columns, which lie apart in memory.
+    mutual = best == similarity.amax(dim=0)[nearest1]
+    # Of several equal rows the first gets the column.
+    claims = torch.where(mutual, indices0, len(nearest1))
+    first = claims.new_full((similarity.shape[1],), len(nearest1)).scatter_reduce(0, nearest1, claims, "amin")
+    kept = mutual & (first[nearest1] == indices0) & (best > least)
     if max_ratio < 1.0:
         kept &= torch.maximum(_second(similarity), _second(similarity.T)[nearest1]) <= 1.0 - (1.0 - best) / max_ratio**2
     return Matches(indices0[kept], nearest1[kept], best[kept].clamp(0.0, 1.0))

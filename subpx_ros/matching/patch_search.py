@@ -14,12 +14,12 @@ from torch.nn.functional import pad
 
 from subpx_ros.config import MatchingConfig
 
-_COARSE_RADIUS, _FINE_RADIUS = 4, 5
-"""Patches of 9x9 pixels at half the resolution, which are 18x18 of the image, and of 11x11."""
+_COARSE_RADIUS, _FINE_RADIUS = 3, 5
+"""Patches of 7x7 pixels at half the resolution, which are 14x14 of the image, and of 11x11."""
 _FINE_REACH = 2
 """Pixels around the coarse result, both along and across the row, among which the fine one chooses."""
 _LEAST_CORRELATION = 0.75
-_LARGEST_RATIO = 0.8
+_LARGEST_RATIO = 0.7
 """Of what the best place lacks to a correlation of 1 to what the best place elsewhere lacks."""
 _LEAST_DEVIATION = 0.008
 """Of the grey in a patch, white being 1: below it noise is compared with noise."""

@@ -15,14 +15,14 @@ from torch.nn.functional import grid_sample
 
 from subpx_ros.refinement.patches import sample_patches
 
-_RADIUS, _SIGMA_PX = 6, 3.5
+_RADIUS, _SIGMA_PX = 5, 3.0
 """Half the side of the patches, and the width of the Gaussian that weighs their pixels."""
 _STEPS = 3
 _NOISE = 0.01
 """Standard deviation of the grey, white being 1, when nothing else is known."""
 _PRIOR = (3.0, 0.7, 0.15, 0.15)
 """Standard deviations of the shift along and across the row (px) and of the slopes of the disparity (px / px)."""
-_VARIANCE_SCALE = 4.0
+_VARIANCE_SCALE = 9.0
 """How much larger squared errors are on exact data than the grey's residuals say, which neighbours share."""
 
 
