@@ -201,7 +201,7 @@ class VisualOdometry:
         if self._window is None:
             self._window = self._estimator.window()
         if self._window.newest is not reference.view:
-            self._window.begin(reference.view, self._estimator.right_centre)
+            self._window.begin(reference.view, self._estimator.right_centre.shift_px)
             self._window_base = reference
         return self._window.tracks
 
@@ -210,10 +210,9 @@ class VisualOdometry:
         if self._window is None or outcome.stands_still or not outcome.motion.pose.ok:
             return outcome
         with watch.stage("window"):
-            estimate = self._window.add(view, outcome.motion)
+            estimate = self._window.add(view, outcome.motion, self._estimator.right_centre.shift_px)
         if estimate is None:
             return outcome
-        self._estimator.right_centre = estimate.right_centre
         pose = replace(
             outcome.motion.pose,
             T_reference_current=estimate.T_reference_current,

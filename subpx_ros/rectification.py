@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from subpx_ros.datatypes import Rig
 
 _INITIAL_STANDARD_DEVIATION_PX = 0.3
-DRIFT_PER_FRAME_PX = 0.003
+_DRIFT_PER_FRAME_PX = 0.003
 _SHARE_OF_INFORMATION = 0.25
 """Neighbouring pairs share a view, and matching errors are not independent: a pair counts for less than it claims."""
 _FIXED_VARIANCE_PX2 = 1e-12
@@ -34,11 +34,6 @@ class RightCentre:
         """Before the first pair: as calibrated, give or take what rectification usually leaves over."""
         return cls(0.0, _INITIAL_STANDARD_DEVIATION_PX**2)
 
-    @property
-    def fixed(self) -> bool:
-        """Whether it is as calibrated, for certain."""
-        return self.variance_px2 == _FIXED_VARIANCE_PX2
-
     def applied_to(self, rig: Rig) -> Rig:
         """The rig with the right principal point shifted."""
         assert rig.right is not None
@@ -46,12 +41,12 @@ class RightCentre:
 
     def updated(self, posterior: RightCentre) -> RightCentre:
         """What is known after a pair whose own estimate, with this as its prior, is `posterior`."""
-        if self.fixed:
+        if self.variance_px2 == _FIXED_VARIANCE_PX2:
             return self
         before = 1.0 / self.variance_px2
         gained = _SHARE_OF_INFORMATION * max(1.0 / posterior.variance_px2 - before, 0.0)
         # In information form the pair's own estimate is the posterior without the prior.
         pull = _SHARE_OF_INFORMATION * (posterior.shift_px - self.shift_px) / posterior.variance_px2
         variance = 1.0 / (before + gained)
-        grown = min(variance + DRIFT_PER_FRAME_PX**2, _INITIAL_STANDARD_DEVIATION_PX**2)
+        grown = min(variance + _DRIFT_PER_FRAME_PX**2, _INITIAL_STANDARD_DEVIATION_PX**2)
         return RightCentre(self.shift_px + pull * variance, grown)

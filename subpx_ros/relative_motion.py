@@ -106,8 +106,12 @@ class MotionEstimator:
     def window(self) -> SlidingWindow:
         """An empty window over frames of this rig."""
         settings = self._config
-        threshold_px = settings.pose.reprojection_threshold_px
-        return SlidingWindow(self._pair, settings.odometry.window_keyframes, threshold_px)
+        return SlidingWindow(
+            self._pair,
+            settings.odometry.window_keyframes,
+            settings.pose.reprojection_threshold_px,
+            settings.pose.use_match_covariance,
+        )
 
     def describe(self, frame: Frame, watch: Stopwatch) -> View:
         """Features of the left or only image, with the disparity of each where the right image or the depth has one."""
@@ -184,12 +188,10 @@ class MotionEstimator:
                 return Motion(matches, pose, np.full((len(matches), 3), np.nan), indices0, indices1, len(matches))
             # The first point is where it is seen: what is uncertain is where the second image shows it.
             certain = None if matches.covariance1 is None else np.zeros_like(matches.covariance1)
-            disparities = reference.disparities if tracks is None else tracks.disparities
-            before = disparities.points(indices0, matches.refined0, certain)
+            before = reference.disparities.points(indices0, matches.refined0, certain)
             now = current.disparities.points(indices1, matches.refined1, matches.covariance1)
             pose, centre = estimate_stereo(before, now, self._pair, self._config.pose, self.right_centre)
-            if tracks is None:
-                self.right_centre = self.right_centre.updated(centre)
+            self.right_centre = self.right_centre.updated(centre)
             points = triangulate(now, self.right_centre.applied_to(self._pair))
         return Motion(matches, pose, points, indices0, indices1, int(np.count_nonzero(np.isfinite(before.disparity))))
 

@@ -100,7 +100,7 @@ class Bundle:
     positions: Array
     """(K, 3) of T_window_camera, metres."""
     right_shift: float
-    """Pixels by which the right principal point lies beside its calibrated place."""
+    """Pixels by which the right principal point lies beside its calibrated place: given, see `sliding_window`."""
     points: Points
     sightings: Sightings
     """Sorted by frame, then by anchor."""

@@ -33,13 +33,9 @@ class Linearised:
     """(M, 3, 6) by a step of the frame that sees the point; by one of the anchor it is the opposite."""
     by_depth: Array
     """(M, 3) by the inverse depth."""
-    by_shift: Array
-    """(M,) of the disparity, by the right principal point."""
     anchor_residuals: Array
     """(P,) disparity in the anchor."""
     anchor_by_depth: Array
-    """(P,)"""
-    anchor_by_shift: Array
     """(P,)"""
     pixels: Array
     """(M,) distance in the left image, neither whitened nor weighted; inf where the point is not in front."""
@@ -91,10 +87,8 @@ def linearise(bundle: Bundle, camera: WindowCamera, centre: Array) -> Linearised
         residuals=np.einsum("mij,mj->mi", root, residuals),
         by_pose=by_pose,
         by_depth=by_depth,
-        by_shift=-root[:, 2, 2],
         anchor_residuals=anchor_root * anchored,
         anchor_by_depth=anchor_root * camera.focal_baseline,
-        anchor_by_shift=-anchor_root,
         pixels=pixels,
     )
 
@@ -131,7 +125,7 @@ def _weights(squared: Array, dimension: int, fitted: float, valid: NDArray[np.bo
 
 @dataclass(frozen=True)
 class NormalEquations:
-    """Of D = 6 K + 1 unknowns, the poses and then the right principal point, and of P inverse depths."""
+    """Of the poses, D = 6 K unknowns, and of P inverse depths."""
 
     matrix: Array
     """(D, D)"""
@@ -160,46 +154,34 @@ def normal_equations(
     """The normal equations of all sightings and anchors, or of the points (P,) that are kept."""
     points, seen = bundle.points, bundle.sightings
     frames, count = bundle.frames, len(points)
-    size = 6 * frames + 1
-    matrix, gradient = np.zeros((size, size)), np.zeros(size)
-    rows = np.concatenate([at.by_pose, np.zeros((len(seen), 3, 2))], axis=2)
-    rows[:, 2, 6], rows[:, :, 7] = at.by_shift, at.residuals
-    by_depth, anchor_by_depth, anchor_by_shift = at.by_depth, at.anchor_by_depth, at.anchor_by_shift
-    anchor_residuals = at.anchor_residuals
+    matrix, gradient = np.zeros((6 * frames, 6 * frames)), np.zeros(6 * frames)
+    rows = np.concatenate([at.by_pose, at.residuals[:, :, None]], axis=2)
+    by_depth, anchor_by_depth = at.by_depth, at.anchor_by_depth
     if kept is not None:
         rows = rows * kept[seen.point][:, None, None]
-        by_depth = by_depth * kept[seen.point][:, None]
-        anchor_by_depth, anchor_by_shift = anchor_by_depth * kept, anchor_by_shift * kept
-        anchor_residuals = anchor_residuals * kept
+        by_depth, anchor_by_depth = by_depth * kept[seen.point][:, None], anchor_by_depth * kept
     for start, end, frame, anchor in _runs(bundle):
-        block = rows[start:end].reshape(-1, 8)
+        block = rows[start:end].reshape(-1, 7)
         product = block.T @ block
         own, other = slice(6 * frame, 6 * frame + 6), slice(6 * anchor, 6 * anchor + 6)
         matrix[own, own] += product[:6, :6]
         matrix[other, other] += product[:6, :6]
         matrix[own, other] -= product[:6, :6]
         matrix[other, own] -= product[:6, :6]
-        for place, sign in ((own, 1.0), (other, -1.0)):
-            matrix[place, -1] += sign * product[:6, 6]
-            matrix[-1, place] += sign * product[:6, 6]
-            gradient[place] += sign * product[:6, 7]
-        matrix[-1, -1] += product[6, 6]
-        gradient[-1] += product[6, 7]
-    matrix[-1, -1] += anchor_by_shift @ anchor_by_shift
-    gradient[-1] += anchor_by_shift @ anchor_residuals
+        gradient[own] += product[:6, 6]
+        gradient[other] -= product[:6, 6]
 
     mixed = np.zeros((count, frames, 6))
     mixed[seen.point, seen.frame] = np.einsum("mri,mr->mi", rows[:, :, :6], by_depth)
     mixed[np.arange(count), points.anchor] = -mixed.sum(axis=1)
-    by_shift = np.bincount(seen.point, rows[:, 2, 6] * by_depth[:, 2], count) + anchor_by_shift * anchor_by_depth
     depth_matrix = np.bincount(seen.point, np.einsum("mr,mr->m", by_depth, by_depth), count) + anchor_by_depth**2
-    depth_gradient = np.bincount(seen.point, np.einsum("mr,mr->m", by_depth, rows[:, :, 7]), count)
+    depth_gradient = np.bincount(seen.point, np.einsum("mr,mr->m", by_depth, rows[:, :, 6]), count)
     return NormalEquations(
         matrix=matrix,
         gradient=gradient,
-        by_depth=np.column_stack([mixed.reshape(count, -1), by_shift]),
+        by_depth=mixed.reshape(count, -1),
         depth_matrix=depth_matrix + (camera.focal_baseline / _FREE_DISPARITY_PX) ** 2,
-        depth_gradient=depth_gradient + anchor_by_depth * anchor_residuals,
+        depth_gradient=depth_gradient + anchor_by_depth * at.anchor_residuals,
     )
 
 
@@ -214,15 +196,9 @@ def _runs(bundle: Bundle) -> list[tuple[int, int, int, int]]:
 
 
 def retract(bundle: Bundle, step: Array, depth_steps: Array, centre: Array) -> None:
-    """Move the state by a step (D,) of poses and right principal point, and by one (P,) of the inverse depths."""
-    for frame, (shift, turn) in enumerate(zip(*_split(step), strict=True)):
+    """Move the state by a step (D,) of the poses and by one (P,) of the inverse depths."""
+    for frame, (shift, turn) in enumerate(step.reshape(-1, 2, 3)):
         position = bundle.positions[frame]
         bundle.positions[frame] = position + shift + np.cross(turn, position - centre)
         bundle.rotations[frame] = rotation_from_vector(turn) @ bundle.rotations[frame]
-    bundle.right_shift += float(step[-1])
     bundle.points.inverse_depth = bundle.points.inverse_depth + depth_steps
-
-
-def _split(step: Array) -> tuple[Array, Array]:
-    poses = step[:-1].reshape(-1, 6)
-    return poses[:, :3], poses[:, 3:]

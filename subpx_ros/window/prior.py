@@ -13,7 +13,7 @@ from subpx_ros.window.bundle import Bundle
 
 @dataclass(frozen=True)
 class Prior:
-    """A quadratic cost of the poses and the right principal point, D = 6 K + 1 unknowns, about the state it was made at."""
+    """A quadratic cost of the first K poses of a bundle, D = 6 K unknowns, about the state it was made at."""
 
     matrix: Array
     """(D, D) information."""
@@ -23,21 +23,14 @@ class Prior:
     """(K, 3, 3)"""
     positions: Array
     """(K, 3)"""
-    right_shift: float
     centre: Array
     """(3,) of the turns that the matrix is about."""
 
     @classmethod
-    def of_first_frame(cls, T_window_camera: Array, deviations: Array, right_shift: float, variance: float) -> Prior:
-        """Args:
-        T_window_camera: (4, 4) of the only frame.
-        deviations: (6,) of its position and its turn, standard deviations.
-        right_shift: of the right principal point, pixels.
-        variance: of it, px^2.
-        """
-        matrix = np.diag(1.0 / np.append(np.square(deviations), variance))
+    def of_first_frame(cls, T_window_camera: Array, deviations: Array) -> Prior:
+        """The only frame lies at T_window_camera (4, 4), its position and turn with standard deviations (6,)."""
         rotation, position = T_window_camera[None, :3, :3].copy(), T_window_camera[None, :3, 3].copy()
-        return cls(matrix, np.zeros(7), rotation, position, right_shift, T_window_camera[:3, 3].copy())
+        return cls(np.diag(deviations**-2.0), np.zeros(6), rotation, position, T_window_camera[:3, 3].copy())
 
     def about(self, centre: Array) -> Prior:
         """The same cost for turns about another centre (3,), which shift a frame by what the lever adds."""
@@ -48,7 +41,7 @@ class Prior:
             own = slice(6 * frame, 6 * frame + 6)
             change[own, own] = lever
         matrix, gradient = change.T @ self.matrix @ change, change.T @ self.gradient
-        return Prior(matrix, gradient, self.rotations, self.positions, self.right_shift, centre)
+        return Prior(matrix, gradient, self.rotations, self.positions, centre)
 
     def at(self, bundle: Bundle) -> tuple[Array, Array]:
         """Matrix and gradient (D of the bundle) at its state; frames that came later are free."""
@@ -58,11 +51,9 @@ class Prior:
             shift = bundle.positions[frame] - self.positions[frame]
             deviation[6 * frame : 6 * frame + 3] = shift - np.cross(turn, self.positions[frame] - self.centre)
             deviation[6 * frame + 3 : 6 * frame + 6] = turn
-        deviation[-1] = bundle.right_shift - self.right_shift
-        size = 6 * bundle.frames + 1
-        known = np.append(np.arange(len(self.gradient) - 1), size - 1)
+        size, known = 6 * bundle.frames, slice(0, len(self.gradient))
         matrix, gradient = np.zeros((size, size)), np.zeros(size)
-        matrix[np.ix_(known, known)] = self.matrix
+        matrix[known, known] = self.matrix
         gradient[known] = self.gradient + self.matrix @ deviation
         return matrix, gradient
 
@@ -85,15 +76,4 @@ def without_frame(prior: Prior, frame: int) -> Prior:
         gradient=prior.gradient[kept] - share @ prior.gradient[gone],
         rotations=np.delete(prior.rotations, frame, axis=0),
         positions=np.delete(prior.positions, frame, axis=0),
-    )
-
-
-def loosened(prior: Prior, variance: float) -> Prior:
-    """The prior when the right principal point may have moved by a step of this variance, px^2 (rank one of Woodbury)."""
-    column = prior.matrix[:, -1]
-    share = variance / (1.0 + variance * column[-1])
-    return replace(
-        prior,
-        matrix=prior.matrix - share * np.outer(column, column),
-        gradient=prior.gradient - share * prior.gradient[-1] * column,
     )

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from subpx_ros.datatypes import Array, Rig
 from subpx_ros.geometry import homogeneous, invert
-from subpx_ros.rectification import DRIFT_PER_FRAME_PX, RightCentre
 from subpx_ros.triangulation import Disparities
 from subpx_ros.window.bundle import Indices, Points, Sightings, WindowCamera, empty_bundle, information_root
-from subpx_ros.window.prior import Prior, without_frame
+from subpx_ros.window.prior import Prior
 from subpx_ros.window.solver import Solution, marginalised, solve
 from subpx_ros.window.tracks import Tracks
 
@@ -22,14 +21,11 @@ if TYPE_CHECKING:
 
 _FIRST_DEVIATIONS = np.array([1e-6, 1e-6, 1e-6, 1e-7, 1e-7, 1e-7])
 """Metres and radians: the first frame is where the window begins."""
-_FLOOR_PX2 = 0.1**2
-"""Added to the predicted variance of every pixel coordinate, as in `subpx_ros.pose`."""
+_FLOOR_PX2 = 0.2**2
+"""Added to the predicted variance of every pixel coordinate. More than in `subpx_ros.pose`: what is left of a lens's
+distortion does not average out over a window."""
 _LARGEST_GROWTH = 1.5
 """A point that looks so much larger than to its anchor is anchored anew: its patch no longer looks alike."""
-_LEAST_PARALLAX_PX = 8.0
-"""A frame less far from the one before is no keyframe."""
-_LEAST_SHARED = 0.3
-"""A frame that shares less of its points with the one before is a keyframe."""
 
 
 @dataclass(frozen=True)
@@ -44,38 +40,36 @@ class WindowEstimate:
     """(4, 4) of the newest frame in the one before."""
     relative_covariance: Array
     """(6, 6) of it, as RelativePose defines it."""
-    right_centre: RightCentre
 
 
 class SlidingWindow:
     """Begins with one frame; every further one is added with its motion against the one before."""
 
-    def __init__(self, rig: Rig, keyframes: int, threshold_px: float) -> None:
+    def __init__(self, rig: Rig, keyframes: int, threshold_px: float, weighed: bool) -> None:
         """
         Args:
             rig: of every frame; depth as the stereo pair that it stands for.
             keyframes: how many are kept.
             threshold_px: sightings farther from their points are given up.
+            weighed: whether matches weigh by the covariances that their refiner predicts.
         """
         self._camera = WindowCamera.of(rig)
         self._left = rig.left
         self._keyframes = keyframes
         self._threshold_px = threshold_px
+        self._weighed = weighed
         self._views: list[View] = []
 
     @property
     def newest(self) -> View | None:
         return self._views[-1] if self._views else None
 
-    def begin(self, view: View, right_centre: RightCentre) -> None:
+    def begin(self, view: View, right_shift_px: float) -> None:
         """Forget everything; `view` is where the window's frame lies from now on."""
         self._views = [view]
         self._tracks = Tracks.fresh(view)
-        self._bundle = empty_bundle(np.eye(4), right_centre.shift_px)
-        self._drift_px2 = 0.0 if right_centre.fixed else DRIFT_PER_FRAME_PX**2
-        self._prior = Prior.of_first_frame(
-            np.eye(4), _FIRST_DEVIATIONS, right_centre.shift_px, right_centre.variance_px2
-        )
+        self._bundle = empty_bundle(np.eye(4), right_shift_px)
+        self._prior = Prior.of_first_frame(np.eye(4), _FIRST_DEVIATIONS)
 
     def end(self) -> None:
         """Forget everything."""
@@ -86,8 +80,9 @@ class SlidingWindow:
         """Of the newest frame."""
         return self._tracks
 
-    def add(self, view: View, motion: Motion) -> WindowEstimate | None:
+    def add(self, view: View, motion: Motion, right_shift_px: float) -> WindowEstimate | None:
         """The next frame, whose motion against the newest one was found with its tracks; None: start again."""
+        self._bundle.right_shift = right_shift_px
         assert motion.pose.T_reference_current is not None
         self._extend(view, motion, motion.pose.T_reference_current)
         solution = solve(self._bundle, self._camera, self._prior)
@@ -96,7 +91,8 @@ class SlidingWindow:
             return None
         estimate = self._estimate(solution)
         self._forget_outliers(solution)
-        self._forget_frames()
+        self._forget_oldest()
+        self._tracks = self._newest_tracks()
         return estimate
 
     def _extend(self, view: View, motion: Motion, T_newest_view: Array) -> None:
@@ -125,7 +121,7 @@ class SlidingWindow:
         view, camera = self._views[-1], self._camera
         disparity = view.disparities.px[features]
         keypoints = view.features.keypoints.cpu().numpy().astype(np.float64)[features]
-        root = _disparity_root(view.disparities, features)
+        root = self._disparity_root(view.disparities, features)
         infinite = camera.offset - self._bundle.right_shift
         inverse_depth = np.maximum(np.nan_to_num(disparity, nan=infinite) - infinite, 0.0) / camera.focal_baseline
         anchor = np.full(len(features), len(self._views) - 1, dtype=np.intp)
@@ -135,7 +131,7 @@ class SlidingWindow:
     def _new_sightings(self, view: View, motion: Motion, features: Indices, point: Indices) -> Sightings:
         matches, inliers = motion.matches, motion.pose.inliers
         covariance = np.tile(np.eye(2), (len(point), 1, 1))
-        if matches.covariance1 is not None:
+        if self._weighed and matches.covariance1 is not None:
             covariance = matches.covariance1[inliers] + _FLOOR_PX2 * np.eye(2)
         frame = np.full(len(point), self._bundle.frames - 1, dtype=np.intp)
         return Sightings(
@@ -144,7 +140,7 @@ class SlidingWindow:
             matches.refined1[inliers],
             information_root(covariance),
             np.nan_to_num(view.disparities.px[features]),
-            _disparity_root(view.disparities, features),
+            self._disparity_root(view.disparities, features),
         )
 
     def _estimate(self, solution: Solution) -> WindowEstimate:
@@ -154,7 +150,6 @@ class SlidingWindow:
             covariance=solution.of_pose(bundle, newest),
             T_reference_current=invert(bundle.pose(newest - 1)) @ bundle.pose(newest),
             relative_covariance=solution.of_relative_pose(bundle, newest - 1, newest),
-            right_centre=RightCentre(bundle.right_shift, float(solution.covariance[-1, -1])),
         )
 
     def _forget_outliers(self, solution: Solution) -> None:
@@ -168,26 +163,11 @@ class SlidingWindow:
         self._depth_variance = solution.depth_variance
         self._keep_points(seen)
 
-    def _forget_frames(self) -> None:
-        """The frame before the newest where it is no keyframe, else the oldest one when there are too many."""
+    def _forget_oldest(self) -> None:
         bundle = self._bundle
-        if bundle.frames > 2 and not self._is_keyframe(bundle.frames - 2):
-            self._drop(bundle.frames - 2)
-            if len(self._prior.positions) > bundle.frames - 1:
-                self._prior = without_frame(self._prior, bundle.frames - 1)
-        elif bundle.frames > self._keyframes:
-            self._prior = marginalised(bundle, self._camera, self._prior, self._drift_px2)
+        if bundle.frames > self._keyframes:
+            self._prior = marginalised(bundle, self._camera, self._prior)
             self._drop(0)
-        self._tracks = self._newest_tracks()
-
-    def _is_keyframe(self, frame: int) -> bool:
-        seen = self._bundle.sightings
-        here, before = seen.frame == frame, seen.frame == frame - 1
-        _, first, second = np.intersect1d(seen.point[here], seen.point[before], return_indices=True)
-        if len(first) < _LEAST_SHARED * np.count_nonzero(here):
-            return True
-        motion = np.linalg.norm(seen.left[here][first] - seen.left[before][second], axis=1)
-        return bool(np.median(motion) >= _LEAST_PARALLAX_PX)
 
     def _drop(self, frame: int) -> None:
         """A frame with its sightings and the points that it anchors."""
@@ -242,12 +222,11 @@ class SlidingWindow:
         growth[shows] = 1.0 / z[chosen]
         return Tracks(tuple(self._views), point, anchor, feature, seen_at, growth, Disparities(disparity, variance))
 
-
-def _disparity_root(disparities: Disparities, features: Indices) -> Array:
-    """(M,) 1 / px; 0 where there is no disparity."""
-    found = np.isfinite(disparities.px[features])
-    if disparities.variance is None:
-        return np.where(found, np.sqrt(0.5), 0.0)
-    with np.errstate(invalid="ignore"):
-        root = 1.0 / np.sqrt(disparities.variance[features] + 2.0 * _FLOOR_PX2)
-    return np.where(found, root, 0.0)
+    def _disparity_root(self, disparities: Disparities, features: Indices) -> Array:
+        """(M,) 1 / px; 0 where there is no disparity."""
+        found = np.isfinite(disparities.px[features])
+        if disparities.variance is None or not self._weighed:
+            return np.where(found, np.sqrt(0.5), 0.0)
+        with np.errstate(invalid="ignore"):
+            root = 1.0 / np.sqrt(disparities.variance[features] + 2.0 * _FLOOR_PX2)
+        return np.where(found, root, 0.0)

@@ -1,4 +1,4 @@
-"""Gauss-Newton over a window: poses, the right principal point and, eliminated on the way, the points."""
+"""Gauss-Newton over a window: the poses and, eliminated on the way, the points."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from subpx_ros.geometry import hat
 from subpx_ros.least_squares import determined
 from subpx_ros.window.bundle import Bundle, WindowCamera
 from subpx_ros.window.normal import Linearised, linearise, normal_equations, retract
-from subpx_ros.window.prior import Prior, loosened, without_frame
+from subpx_ros.window.prior import Prior, without_frame
 
 ITERATIONS = 4
 """At most: a window starts where it ended a frame before, so that few are enough, and their number bounds the time."""
 _TOLERANCE = 1e-6
-"""Metres, radians and pixels: a step this small is the last."""
+"""Metres and radians: a step this small is the last."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Solution:
 
     at: Linearised
     covariance: Array
-    """(D, D) of the poses and the right principal point."""
+    """(D, D) of the poses."""
     depth_variance: Array
     """(P,) of the inverse depths, the poses given."""
     centre: Array
@@ -70,14 +70,13 @@ def solve(bundle: Bundle, camera: WindowCamera, prior: Prior) -> Solution | None
     return Solution(at, _solved(matrix, np.eye(len(matrix))), 1.0 / equations.depth_matrix, centre)
 
 
-def marginalised(bundle: Bundle, camera: WindowCamera, prior: Prior, drift_px2: float) -> Prior:
+def marginalised(bundle: Bundle, camera: WindowCamera, prior: Prior) -> Prior:
     """What the points of the oldest frame say of the others, as a prior for the bundle without it.
 
     Args:
         bundle: with the oldest frame and its points.
         camera: of every frame.
         prior: for it.
-        drift_px2: variance of the step that the right principal point may make meanwhile.
     """
     centre = bundle.positions[-1].copy()
     at = linearise(bundle, camera, centre)
@@ -89,10 +88,9 @@ def marginalised(bundle: Bundle, camera: WindowCamera, prior: Prior, drift_px2: 
         gradient + pull,
         bundle.rotations.copy(),
         bundle.positions.copy(),
-        bundle.right_shift,
         centre,
     )
-    return loosened(without_frame(whole, 0), drift_px2)
+    return without_frame(whole, 0)
 
 
 def _solved(matrix: Array, right: Array) -> Array:
