@@ -26,7 +26,10 @@ def scene(seed: int, noise: float) -> tuple[Bundle, Array]:
     """A drive past COUNT points, anchored in the first three frames; and the true poses."""
     rng = np.random.default_rng(seed)
     poses = np.array(
-        [se3(rotation_from_vector([0.002 * k, 0.02 * k, -0.003 * k]), [0.1 * k, -0.02 * k, k]) for k in range(FRAMES)]
+        [
+            se3(rotation_from_vector(k * np.array([0.002, 0.02, -0.003])), k * np.array([0.1, -0.02, 1.0]))
+            for k in range(FRAMES)
+        ]
     )
     anchor = np.sort(rng.integers(0, 3, COUNT))
     pixels = rng.uniform([100.0, 40.0], [1100.0, 330.0], (COUNT, 2))
