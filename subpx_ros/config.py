@@ -197,6 +197,15 @@ class OdometryConfig(Settings):
         "rectification often leaves a fraction of a pixel over, which far points feel.",
         live=True,
     )
+    window_keyframes: int = setting(
+        8,
+        "Keyframes whose poses are estimated together with the points that they share; 0: every frame is related to "
+        "the one before it alone.",
+        unit="frames",
+        minimum=0,
+        maximum=30,
+        live=True,
+    )
     depth_baseline_m: float = setting(
         0.075,
         "rgbd: depth is taken as the disparity of a pair with this baseline, whose error in depth grows with its square "

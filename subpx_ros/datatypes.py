@@ -171,6 +171,8 @@ class Matches:
     """(M,) int64 into the second features."""
     scores: torch.Tensor
     """(M,) float32 in [0, 1]: cosine similarity or the matcher's confidence."""
+    growth: torch.Tensor | None = None
+    """(M,) float32, how much larger the second view shows what the first one does, where it is known."""
 
     def __len__(self) -> int:
         return int(self.indices0.shape[0])

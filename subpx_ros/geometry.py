@@ -6,6 +6,9 @@ import numpy as np
 
 from subpx_ros.datatypes import Array
 
+_SMALL_ANGLE = 1e-4
+"""Radians."""
+
 
 def se3(rotation: Array, translation: Array) -> Array:
     """T (4, 4) from R (3, 3) and t (3,)."""
@@ -41,19 +44,23 @@ def rotation_from_vector(vector: Array) -> Array:
     return np.eye(3) + sine_over_angle * cross + one_minus_cosine * cross @ cross
 
 
+def vector_from_rotation(rotation: Array) -> Array:
+    """Logarithm of SO(3): R (3, 3) of less than half a turn to its rotation vector (3,) in radians."""
+    axis = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
+    angle = rotation_angle(rotation)
+    # sin(angle) / angle loses its digits near zero, where two terms of its series do better.
+    return np.asarray(axis * (0.5 + angle**2 / 12.0 if angle < _SMALL_ANGLE else 0.5 * angle / np.sin(angle)))
+
+
 def logarithm(T_a_b: Array) -> Array:
     """Logarithm of SE(3): the twist (6,), linear then angular, that moves a into b in one unit of time, in b's axes.
 
     Barfoot, State Estimation for Robotics, 2nd edition, section 8.1.3; the rotation must be less than half a turn.
     """
-    rotation = T_a_b[:3, :3]
-    axis = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
-    angle = rotation_angle(rotation)
-    # sin(angle) / angle and its like lose their digits near zero, where two terms of their series do better.
-    small = angle < 1e-4
-    vector = axis * (0.5 + angle**2 / 12.0 if small else 0.5 * angle / np.sin(angle))
+    vector = vector_from_rotation(T_a_b[:3, :3])
+    angle = float(np.linalg.norm(vector))
     half = 0.5 * angle
-    quadratic = 1.0 / 12.0 if small else (1.0 - half / np.tan(half)) / angle**2
+    quadratic = 1.0 / 12.0 if angle < _SMALL_ANGLE else (1.0 - half / np.tan(half)) / angle**2
     cross = hat(vector)
     linear = (np.eye(3) - 0.5 * cross + quadratic * cross @ cross) @ T_a_b[:3, 3]
     return np.concatenate([linear, vector])

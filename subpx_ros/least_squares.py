@@ -71,17 +71,17 @@ def minimise(
     for _ in range(iterations):
         at = linearise(state)
         squared = np.einsum("mi,mij,mj->m", at.residuals, at.information, at.residuals)
-        variance = _robust_variance(squared, at.residuals.shape[1])
+        variance = robust_variance(squared, at.residuals.shape[1])
         # Fitted residuals are smaller than the noise, by the share that the parameters have taken up.
         variance *= at.residuals.size / max(at.residuals.size - at.jacobian.shape[2], 1)
-        weights = _GAIN[at.residuals.shape[1]] / (variance + squared / _CAUCHY_SCALE**2)
+        weights = cauchy_weights(squared, variance, at.residuals.shape[1])
         weighted = weights[:, None, None] * (at.information @ at.jacobian)
         normal = np.einsum("mip,miq->pq", at.jacobian, weighted)
         gradient = np.einsum("mip,mi->p", weighted, at.residuals)
         if prior is not None:
             normal = normal + prior.information
             gradient = gradient + prior.information @ prior.deviation(state)
-        if not _determined(normal):
+        if not determined(normal):
             return None
         step = -np.linalg.solve(normal, gradient)
         state = retract(state, step)
@@ -90,7 +90,7 @@ def minimise(
     return state, np.asarray(np.linalg.inv(normal), dtype=np.float64)
 
 
-def _determined(normal: Array) -> bool:
+def determined(normal: Array) -> bool:
     """Whether every direction of the parameters is determined, whatever unit and certainty each of them has."""
     scale = np.sqrt(np.diagonal(normal))
     if not np.all(np.isfinite(normal)) or np.min(scale) <= 0.0:
@@ -98,7 +98,18 @@ def _determined(normal: Array) -> bool:
     return bool(np.linalg.cond(normal / np.outer(scale, scale)) < _LARGEST_CONDITION)
 
 
-def _robust_variance(squared: Array, dimension: int) -> float:
+def cauchy_weights(squared: Array, variance: float, dimension: int) -> Array:
+    """Weights (M,) of residual blocks with whitened lengths squared (M,), as their information is to be multiplied.
+
+    Args:
+        squared: up to one common factor.
+        variance: that factor.
+        dimension: of a block.
+    """
+    return np.asarray(_GAIN[dimension] / (variance + squared / _CAUCHY_SCALE**2))
+
+
+def robust_variance(squared: Array, dimension: int) -> float:
     """Common variance factor from the median of squared lengths, never so small that weights blow up."""
     spread = np.sqrt(np.median(squared)) / _MEDIAN_OF_CHI[dimension]
     return float(max(spread, 1e-3) ** 2)

@@ -6,7 +6,7 @@ Each frame is described once, related to a reference, judged, and perhaps made t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,8 +24,11 @@ from subpx_ros.datatypes import (
 from subpx_ros.errors import DataError
 from subpx_ros.geometry import hat, invert
 from subpx_ros.judgement import Standstill, judge
+from subpx_ros.motion_model import MotionModel
 from subpx_ros.pipeline import FrontEnd
 from subpx_ros.relative_motion import Motion, MotionEstimator, Stopwatch, View
+from subpx_ros.window import SlidingWindow, WindowEstimate
+from subpx_ros.window.tracks import Tracks
 
 UNKNOWN_VARIANCE = 1e6
 """m^2 and rad^2 on the diagonal of the covariance of a pose that is not known."""
@@ -53,6 +56,8 @@ class _Outcome:
     located: bool
     """Whether the pose of the frame becomes known."""
     stands_still: bool = False
+    estimate: WindowEstimate | None = None
+    """Of the frame, together with those before it."""
 
 
 class VisualOdometry:
@@ -110,6 +115,10 @@ class VisualOdometry:
         self._last_stamp_ns: int | None = None
         self._interruption = ""
         self._standstill = Standstill()
+        self._model = MotionModel()
+        self._window: SlidingWindow | None = None
+        self._window_base: _Reference | None = None
+        """The frame that the window began with."""
         self._T_odom_camera = np.eye(4)
         self._covariance = np.zeros((6, 6))
         self._estimator.reset()
@@ -132,6 +141,8 @@ class VisualOdometry:
             view = self._estimator.describe(frame, watch)
             self._forget_beyond_gap(frame.stamp_ns)
             outcome = self._track(view, watch)
+            outcome = self._estimate_together(view, outcome, watch)
+            self._learn_motion(view, outcome)
             self._advance(outcome)
             self._keep(view, outcome)
         matches, relative = outcome.motion.matches, outcome.motion.pose
@@ -169,7 +180,8 @@ class VisualOdometry:
         if not self._references:
             return self._begin(view)
         for reference in self._references:
-            motion = self._estimator.relate(reference.view, view, watch)
+            predicted = self._model.predicted((view.stamp_ns - reference.view.stamp_ns) * 1e-9)
+            motion = self._estimator.relate(reference.view, view, watch, self._tracks_of(reference), predicted)
             still = motion.median_px() < self._config.keyframe_min_motion_px if len(motion.matches) else False
             state, reason = judge(
                 motion.pose, motion.usable, stands_still=still, metric=self._estimator.metric, config=self._config
@@ -181,13 +193,47 @@ class VisualOdometry:
                 break
         return outcome
 
+    def _tracks_of(self, reference: _Reference) -> Tracks | None:
+        """The points that the window knows of a reference; it begins anew with one that it does not."""
+        if self._config.window_keyframes < 2 or not self._estimator.metric:
+            self._window = None
+            return None
+        if self._window is None:
+            self._window = self._estimator.window()
+        if self._window.newest is not reference.view:
+            self._window.begin(reference.view, self._estimator.right_centre.shift_px)
+            self._window_base = reference
+        return self._window.tracks
+
+    def _estimate_together(self, view: View, outcome: _Outcome, watch: Stopwatch) -> _Outcome:
+        """The pose of a frame that has moved from its reference, from all that the window knows."""
+        if self._window is None or outcome.stands_still or not outcome.motion.pose.ok:
+            return outcome
+        with watch.stage("window"):
+            estimate = self._window.add(view, outcome.motion, self._estimator.right_centre.shift_px)
+        if estimate is None:
+            return outcome
+        pose = replace(
+            outcome.motion.pose,
+            T_reference_current=estimate.T_reference_current,
+            covariance=estimate.relative_covariance,
+        )
+        return replace(outcome, motion=replace(outcome.motion, pose=pose), estimate=estimate)
+
+    def _learn_motion(self, view: View, outcome: _Outcome) -> None:
+        if outcome.stands_still:
+            self._model.stopped()
+        elif outcome.reference is not None and outcome.motion.pose.T_reference_current is not None:
+            seconds = (view.stamp_ns - outcome.reference.view.stamp_ns) * 1e-9
+            self._model.measured(outcome.motion.pose.T_reference_current, seconds)
+
     def _begin(self, view: View) -> _Outcome:
         """No pose yet, and why: this is the first frame, or it is too empty to be one, or tracking was interrupted."""
         empty, interrupted = self._estimator.too_empty(view), self._interruption
         reason = ": ".join(filter(None, [interrupted, empty])) or _FIRST_FRAME
         pose = RelativePose(PoseStatus.LOST if interrupted else PoseStatus.NO_REFERENCE, reason)
         state = TrackingState.LOST if interrupted else TrackingState.INITIALISING
-        return _Outcome(None, Motion(_no_matches(), pose, np.zeros((0, 3)), 0), state, reason, reason == _FIRST_FRAME)
+        return _Outcome(None, _no_motion(pose), state, reason, reason == _FIRST_FRAME)
 
     def _advance(self, outcome: _Outcome) -> None:
         """Compose the odometry where a pose was found; stay put where it was not, or where the camera stands still."""
@@ -200,6 +246,12 @@ class VisualOdometry:
         if outcome.stands_still and not self._estimator.metric:
             # The translation of one camera has unit length, however little it moved.
             self._T_odom_camera, self._covariance = reference.T_odom_camera, reference.covariance
+            return
+        if outcome.estimate is not None and self._window_base is not None:
+            self._standstill.leave()
+            base, T_found, covariance = self._window_base, outcome.estimate.T_window_camera, outcome.estimate.covariance
+            self._T_odom_camera = base.T_odom_camera @ T_found
+            self._covariance = _compose_covariance(base, T_found, covariance)
             return
         assert pose.T_reference_current is not None and pose.covariance is not None
         T_found, covariance = pose.T_reference_current, pose.covariance
@@ -227,9 +279,10 @@ class VisualOdometry:
             self._references = [new if moved else outcome.reference]
 
 
-def _no_matches() -> RefinedMatches:
-    empty = np.zeros((0, 2))
-    return RefinedMatches(empty, empty, empty, empty, np.zeros(0, dtype=np.float32))
+def _no_motion(pose: RelativePose) -> Motion:
+    empty, none = np.zeros((0, 2)), np.zeros(0, dtype=np.intp)
+    matches = RefinedMatches(empty, empty, empty, empty, np.zeros(0, dtype=np.float32))
+    return Motion(matches, pose, np.zeros((0, 3)), none, none, 0)
 
 
 def _compose_covariance(reference: _Reference, T_reference_current: Array, covariance: Array) -> Array:

@@ -6,18 +6,26 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from subpx_ros.config import Config
 from subpx_ros.datatypes import Array, Features, Frame, Matches, RefinedMatches, RelativePose, Rig
 from subpx_ros.depth import disparity_from_depth, virtual_pair
 from subpx_ros.errors import DataError
+from subpx_ros.geometry import invert, transform_points
 from subpx_ros.pipeline import FrontEnd
 from subpx_ros.pose import estimate_mono, estimate_stereo
 from subpx_ros.rectification import RightCentre
 from subpx_ros.stereo import searched_disparities
-from subpx_ros.triangulation import Disparities, triangulate
+from subpx_ros.triangulation import Disparities, StereoPoints, triangulate
+from subpx_ros.window import SlidingWindow
+
+if TYPE_CHECKING:
+    from subpx_ros.window.tracks import Tracks
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,10 @@ class Motion:
     pose: RelativePose
     points: Array
     """(M, 3) the matched points in the current camera, metres; NaN where there is no depth."""
+    indices0: NDArray[np.intp]
+    """(M,) of the matches among the features of the reference."""
+    indices1: NDArray[np.intp]
+    """(M,) among those of the current view."""
     usable: int
     """Matches that can agree with the pose: with metric poses those whose reference keypoint has a depth."""
 
@@ -83,7 +95,7 @@ class MotionEstimator:
     def reset(self) -> None:
         """Forget what was learnt of the rig."""
         estimated = self._config.odometry.estimate_right_centre and self.mode == "stereo"
-        self._right_centre = RightCentre.unknown() if estimated else RightCentre()
+        self.right_centre = RightCentre.unknown() if estimated else RightCentre()
 
     def reconfigure(self, config: Config) -> None:
         """Other settings from the next frame on; preset, mode, device and the names of models must stay as they are."""
@@ -92,6 +104,16 @@ class MotionEstimator:
         if changed:
             self.reset()
         self._front_end.reconfigure(config)
+
+    def window(self) -> SlidingWindow:
+        """An empty window over frames of this rig."""
+        settings = self._config
+        return SlidingWindow(
+            self._pair,
+            settings.odometry.window_keyframes,
+            settings.pose.reprojection_threshold_px,
+            settings.pose.use_match_covariance,
+        )
 
     def describe(self, frame: Frame, watch: Stopwatch) -> View:
         """Features of the left or only image, with the disparity of each where the right image or the depth has one."""
@@ -142,30 +164,91 @@ class MotionEstimator:
         what = {"mono": "keypoints", "stereo": "left-right matches", "rgbd": "keypoints with depth"}[self.mode]
         return "" if usable >= needed else f"{usable} {what}, {needed} needed to begin"
 
-    def relate(self, reference: View, current: View, watch: Stopwatch) -> Motion:
-        """Refined matches of the reference to the current view, and the pose that they give."""
+    def relate(
+        self,
+        reference: View,
+        current: View,
+        watch: Stopwatch,
+        tracks: Tracks | None = None,
+        predicted: Array | None = None,
+    ) -> Motion:
+        """Refined matches of the reference to the current view, and the pose that they give.
+
+        Args:
+            reference: the view to relate to.
+            current: the view in question.
+            watch: takes the times.
+            tracks: of the reference, where it continues older ones: they are refined against the frames that saw their
+                points first.
+            predicted: T_reference_current (4, 4) as it is expected.
+        """
         with watch.stage("matching"):
             found = self._front_end.match(reference.features, current.features)
-        with watch.stage("refinement"):
-            matches = self._front_end.refine(reference.features, current.features, found)
         indices0, indices1 = (indices.cpu().numpy() for indices in (found.indices0, found.indices1))
         if self.mode == "stereo":
             with watch.stage("stereo"):
                 reference.disparities.require(indices0)
                 current.disparities.require(indices1)
+        with watch.stage("refinement"):
+            if tracks is None:
+                matches = self._front_end.refine(reference.features, current.features, found)
+            else:
+                matches = self._refine_tracks(tracks, current, found, predicted)
         with watch.stage("pose"):
             if not self.metric:
                 camera, pixels = self._rig.left, (matches.refined0, matches.refined1)
                 pose = estimate_mono(*pixels, camera, camera, self._config.pose, matches.covariance1)
-                return Motion(matches, pose, np.full((len(matches), 3), np.nan), len(matches))
+                return Motion(matches, pose, np.full((len(matches), 3), np.nan), indices0, indices1, len(matches))
             # The first point is where it is seen: what is uncertain is where the second image shows it.
             certain = None if matches.covariance1 is None else np.zeros_like(matches.covariance1)
             before = reference.disparities.points(indices0, matches.refined0, certain)
             now = current.disparities.points(indices1, matches.refined1, matches.covariance1)
-            pose, centre = estimate_stereo(before, now, self._pair, self._config.pose, self._right_centre)
-            self._right_centre = self._right_centre.updated(centre)
-            points = triangulate(now, self._right_centre.applied_to(self._pair))
-        return Motion(matches, pose, points, int(np.count_nonzero(np.isfinite(before.disparity))))
+            pose, centre = estimate_stereo(before, now, self._pair, self._config.pose, self.right_centre)
+            self.right_centre = self.right_centre.updated(centre)
+            points = triangulate(now, self.right_centre.applied_to(self._pair))
+        return Motion(matches, pose, points, indices0, indices1, int(np.count_nonzero(np.isfinite(before.disparity))))
+
+    def _refine_tracks(self, tracks: Tracks, current: View, found: Matches, predicted: Array | None) -> RefinedMatches:
+        """The second point of every match refined against the view that saw its point first."""
+        indices0 = found.indices0.cpu().numpy()
+        anchor, feature = tracks.anchor[indices0], torch.from_numpy(tracks.feature[indices0])
+        detected0 = tracks.views[-1].features.keypoints.cpu().numpy().astype(np.float64)[indices0]
+        growth = tracks.growth[indices0] * self._growth(tracks, indices0, predicted)
+        parts, order = [], []
+        for number in np.unique(anchor):
+            chosen = np.flatnonzero(anchor == number)
+            view, at = tracks.views[number], torch.from_numpy(chosen).to(found.indices0.device)
+            larger = torch.from_numpy(growth[chosen].astype(np.float32)).to(at.device)
+            own = Matches(feature[chosen].to(at.device), found.indices1[at], found.scores[at], larger)
+            parts.append(self._front_end.refine(view.features, current.features, own))
+            order.append(chosen)
+        if not parts:
+            return self._front_end.refine(tracks.views[-1].features, current.features, found)
+        back = np.argsort(np.concatenate(order), kind="stable")
+        # Refiners that move the first keypoint as well leave it behind: the point of a track stays where it is.
+        moved = [part.refined1 + part.detected0 - part.refined0 for part in parts]
+        covariances = [part.covariance1 for part in parts if part.covariance1 is not None]
+        covariance1 = np.concatenate(covariances)[back] if len(covariances) == len(parts) else None
+        return RefinedMatches(
+            detected0,
+            np.concatenate([part.detected1 for part in parts])[back],
+            tracks.seen_at[indices0],
+            np.concatenate(moved)[back],
+            found.scores.float().cpu().numpy(),
+            covariance1,
+        )
+
+    def _growth(self, tracks: Tracks, indices: NDArray[np.intp], predicted: Array | None) -> Array:
+        """How much larger (M,) the points of features are expected to look after a motion (4, 4)."""
+        if predicted is None or self._pair.baseline_m is None:
+            return np.ones(len(indices))
+        known, measured = tracks.disparities.px[indices], tracks.views[-1].disparities.px[indices]
+        disparity = np.where(tracks.point[indices] >= 0, known, measured)
+        points = triangulate(StereoPoints(tracks.seen_at[indices], disparity), self.right_centre.applied_to(self._pair))
+        ahead = transform_points(invert(predicted), points)[:, 2]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            growth = points[:, 2] / ahead
+        return np.where(np.isfinite(growth) & (growth > 0.0), growth, 1.0)
 
 
 def _mode_for(mode: str, rig: Rig) -> str:

@@ -104,13 +104,13 @@ def test_stereo_follows_the_street(stereo: VisualOdometry, street: StreetSequenc
     for result in results[1:]:
         assert result.relative_pose.metric
         assert result.counts["inliers"] > 0.5 * result.counts["matches"] > 20
-        assert set(result.stage_ms) == {"features", "stereo", "refinement", "matching", "pose", "total"}
+        assert set(result.stage_ms) == {"features", "stereo", "refinement", "matching", "pose", "window", "total"}
 
 
 def test_covariance_of_the_odometry_grows_along_the_way(stereo: VisualOdometry, frames: list[Frame]) -> None:
     spreads = [np.trace(result.covariance[:3, :3]) for result in process_all(stereo, frames)]
     assert spreads[0] == 0.0
-    assert np.all(np.diff(spreads) > 0)
+    assert spreads[1] > 0.0 and spreads[-1] > 2.0 * spreads[1]
 
 
 def test_mono_follows_the_rotation_and_the_direction(
@@ -166,7 +166,17 @@ def test_a_black_frame_is_lost_and_the_next_good_pair_recovers(
     assert recovered.state is TrackingState.TRACKING
     step = invert(again.T_odom_camera) @ recovered.T_odom_camera
     assert recovered.relative_pose.T_reference_current is not None
-    assert np.allclose(step, recovered.relative_pose.T_reference_current, atol=1e-9)
+    # The window corrects where the reference was, by millimetres here.
+    assert np.allclose(step, recovered.relative_pose.T_reference_current, atol=0.01)
+
+
+def test_without_a_window_the_odometry_is_the_product_of_its_steps(front_end: FrontEnd, frames: list[Frame]) -> None:
+    odometry = VisualOdometry(merge(CONFIG, {"odometry": {"window_keyframes": 0}}), RIG, front_end=front_end)
+    T_odom_camera = np.eye(4)
+    for result in process_all(odometry, frames[:4])[1:]:
+        assert result.relative_pose.T_reference_current is not None and "window" not in result.stage_ms
+        T_odom_camera = T_odom_camera @ result.relative_pose.T_reference_current
+        assert np.allclose(result.T_odom_camera, T_odom_camera, atol=1e-12)
 
 
 def test_a_drive_may_begin_in_the_dark(stereo: VisualOdometry, frames: list[Frame]) -> None:

@@ -36,3 +36,21 @@ def sample_patches(image: torch.Tensor, keypoints: torch.Tensor, size: int) -> t
     pixels = image.flatten().index_select(0, flat.flatten()).view(flat.shape)
     pixels = torch.lerp(pixels[:, :-1], pixels[:, 1:], fraction[:, 1])
     return torch.lerp(pixels[:, :, :-1], pixels[:, :, 1:], fraction[:, 0])
+
+
+def sample_scaled_patches(
+    image: torch.Tensor, keypoints: torch.Tensor, size: int, growth: torch.Tensor
+) -> torch.Tensor:
+    """As `sample_patches`, but magnified by `growth` (N,) about the keypoint."""
+    height, width = image.shape
+    steps = torch.arange(size, device=image.device) - (size - 1) / 2
+    offsets = steps / growth[:, None]
+    x = (keypoints[:, :1] + offsets).clamp(0, width - 1)
+    y = (keypoints[:, 1:] + offsets).clamp(0, height - 1)
+    left, top = x.floor().clamp(max=max(width - 2, 0)), y.floor().clamp(max=max(height - 2, 0))
+    across, down = (x - left)[:, None, :], (y - top)[:, :, None]
+    corner = top.long()[:, :, None] * width + left.long()[:, None, :]
+    flat = image.flatten()
+    right, below = min(1, width - 1), width if height > 1 else 0
+    rows = [torch.lerp(flat[corner + row], flat[corner + row + right], across) for row in (0, below)]
+    return torch.lerp(rows[0], rows[1], down)

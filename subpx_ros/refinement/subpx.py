@@ -21,7 +21,7 @@ from torch.nn.functional import relu
 from subpx_ros import weights
 from subpx_ros.config import RefinementConfig
 from subpx_ros.datatypes import Features, Matches
-from subpx_ros.refinement.patches import sample_patches
+from subpx_ros.refinement.patches import sample_patches, sample_scaled_patches
 from subpx_ros.refinement.refiner import Refinement, Refiner
 
 PATCH_SIZE = 21
@@ -37,6 +37,8 @@ _NOISE_FLOOR = 0.01
 """Added to a patch's standard deviation, grey in [0, 1]: noise on an even surface stays noise."""
 _LOG_SHARPNESS = (-3.0, 5.0)
 """Bounds of the logarithm of 1 / standard deviation: 20 to 0.007 px."""
+_GROWTH = (0.5, 3.0)
+"""A first patch is magnified within these bounds."""
 _UNKNOWN_VARIANCE = 9.0
 """px^2, per axis: what is said of a keypoint outside of the image, which stays where it is."""
 # Few enough for a processor's cache, enough for several threads to share: the products of features are many small steps.
@@ -226,7 +228,7 @@ class SubpxRefiner(Refiner):
         keypoints0 = features0.keypoints[matches.indices0]
         keypoints1 = features1.keypoints[matches.indices1]
         refined1, covariance1 = refine_second(
-            self._network, (keypoints0, keypoints1), (features0.image, features1.image)
+            self._network, (keypoints0, keypoints1), (features0.image, features1.image), matches.growth
         )
         return Refinement(keypoints0, refined1, covariance1)
 
@@ -235,6 +237,7 @@ def refine_second(
     network: SubpxNetwork,
     keypoints: tuple[torch.Tensor, torch.Tensor],
     images: tuple[torch.Tensor, torch.Tensor],
+    growth: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Refined second keypoints (M, 2) and their covariances (M, 2, 2) in px^2.
 
@@ -245,12 +248,15 @@ def refine_second(
         network: the refiner's network.
         keypoints: (M, 2) of either view, pixels.
         images: (H, W) of either view, grey in [0, 1].
+        growth: (M,) how much larger the second view shows a place; its first patch is magnified by it. None: not known.
     """
+    growth = torch.ones(0, device=images[0].device) if growth is None else growth.clamp(*_GROWTH)
     batch = _BATCH_CPU if images[0].device.type == "cpu" else _BATCH_GPU
     shifts, whitenings = [], []
-    for points0, points1 in zip(*(points.split(batch) for points in keypoints), strict=True):
+    for start in range(0, len(keypoints[0]), batch):
+        points0, points1 = (points[start : start + batch] for points in keypoints)
         sample1 = partial(_sample_moved, images[1], points1)
-        last = network(sample_patches(images[0], points0, PATCH_SIZE), sample1)[-1]
+        last = network(_first_patches(images[0], points0, growth[start : start + batch]), sample1)[-1]
         shifts.append(last.shift)
         whitenings.append(last.whitening)
     covariances = network.covariances(torch.cat(whitenings))
@@ -260,6 +266,12 @@ def refine_second(
         torch.where(usable[:, None], keypoints[1] + torch.cat(shifts), keypoints[1]),
         torch.where(usable[:, None, None], covariances, unknown),
     )
+
+
+def _first_patches(image: torch.Tensor, keypoints: torch.Tensor, growth: torch.Tensor) -> torch.Tensor:
+    if len(growth) == 0:
+        return sample_patches(image, keypoints, PATCH_SIZE)
+    return sample_scaled_patches(image, keypoints, PATCH_SIZE, growth)
 
 
 def _sample_moved(image: torch.Tensor, keypoints: torch.Tensor, shift: torch.Tensor, size: int) -> torch.Tensor:
