@@ -86,6 +86,12 @@ class _Counter(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if func._overloadpacket not in flop_registry:
+            # In inference mode linear, matmul and conv2d arrive whole; what they are made of is what is counted.
+            with self:
+                parts = func.decompose(*args, **(kwargs or {}))
+            if parts is not NotImplemented:
+                return parts
         result = func(*args, **(kwargs or {}))
         packet = func._overloadpacket
         if packet in flop_registry:
