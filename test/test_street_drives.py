@@ -152,7 +152,7 @@ def test_a_tenth_of_the_frames_is_blurred_along_the_motion(clean: StreetSequence
 
 
 def _thirds(image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-    soft = cv2.GaussianBlur(image.astype(np.float32), (5, 5), 1.2)
+    soft = np.asarray(cv2.GaussianBlur(image.astype(np.float32), (5, 5), 1.2), dtype=np.float32)
     return [soft[:, :120], soft[:, 200:300], soft[:, -120:]]
 
 
