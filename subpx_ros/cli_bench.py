@@ -93,13 +93,18 @@ def bench_homography(
     _pairs("homography", **locals())
 
 
-@bench_app.command("kitti")
-def bench_kitti(
+@bench_app.command("odometry")
+@bench_app.command("kitti", hidden=True)
+def bench_odometry(
     sequences: Annotated[list[str], typer.Argument(metavar="SEQ...", help=f"With true poses. {SOURCE_HELP}")],
-    out: Out = Path("out/bench/kitti"),
+    out: Out = Path("out/bench/odometry"),
     preset: Presets = "xfeat",
     mode: Annotated[str, typer.Option(help="auto, mono, stereo or rgbd.")] = "auto",
     frames: Annotated[str | None, typer.Option(help="A:B, only the frames A <= index < B of every sequence.")] = None,
+    vary: Annotated[str, typer.Option(help="NAME=VALUE,VALUE: every preset with each value of a setting.")] = "",
+    peers: Annotated[bool, typer.Option("--peers", help="Other odometries on the same images, as installed.")] = False,
+    peer_python: Annotated[str, typer.Option(help="Interpreter that has toy-vo; by default this one.")] = "",
+    peers_file: Annotated[str, typer.Option(help="YAML file of more peers, name: command.")] = "",
     weights: RefinerWeights = None,
     workers: Workers = 1,
     engine: Engine = "local",
@@ -110,7 +115,11 @@ def bench_kitti(
     from subpx_ros.evaluation.bench_config import RunnerConfig, SequenceBenchConfig
     from subpx_ros.evaluation.sequences.benchmark import run_sequence_benchmark
 
-    settings = SequenceBenchConfig(mode, preset, str(weights or ""), device, RunnerConfig(workers, engine))
+    settings = SequenceBenchConfig(
+        mode=mode, presets=preset, weights=str(weights or ""), device=device, vary=vary,
+        peers=peers or bool(peer_python or peers_file), peer_python=peer_python, peers_file=peers_file,
+        runner=RunnerConfig(workers, engine),
+    )  # fmt: skip
     run_sequence_benchmark(sequences, settings, out, config, parse_frames(frames))
 
 

@@ -206,6 +206,14 @@ class OdometryConfig(Settings):
         maximum=30,
         live=True,
     )
+    camera_height_m: float = setting(
+        0.0,
+        "mono: height of the camera over the ground that it drives along, from which its motion gets metres; 0: not known, "
+        "every motion has unit length.",
+        unit="m",
+        minimum=0.0,
+        maximum=100.0,
+    )
     depth_baseline_m: float = setting(
         0.075,
         "rgbd: depth is taken as the disparity of a pair with this baseline, whose error in depth grows with its square "

@@ -121,6 +121,8 @@ class VisualOdometry:
         """The frame that the window began with."""
         self._T_odom_camera = np.eye(4)
         self._covariance = np.zeros((6, 6))
+        self._metric = self._estimator.may_be_metric
+        """Whether all motions up to now were in metres."""
         self._estimator.reset()
 
     def reconfigure(self, config: Config) -> None:
@@ -153,7 +155,7 @@ class VisualOdometry:
             T_odom_camera=self._T_odom_camera,
             covariance=self._covariance,
             located=outcome.located,
-            metric=self._estimator.metric,
+            metric=self._metric,
             relative_pose=relative,
             reference_stamp_ns=outcome.reference.view.stamp_ns if outcome.reference else None,
             matches=matches,
@@ -255,6 +257,7 @@ class VisualOdometry:
             return
         assert pose.T_reference_current is not None and pose.covariance is not None
         T_found, covariance = pose.T_reference_current, pose.covariance
+        self._metric &= pose.metric
         if outcome.stands_still:
             T_shown = invert(reference.T_odom_camera) @ self._T_odom_camera
             T_found, covariance = self._standstill.shown(T_shown, T_found, covariance, self._config.standstill_sigmas)

@@ -80,7 +80,7 @@ def run_sequence(
         stage_ms=[result.stage_ms for result in results],
         counts=[result.counts for result in results],
         seconds=seconds,
-        metric=odometry.mode != "mono",
+        metric=all(result.metric for result in results),
         truth=sequence.truth,
         offsets=moves if np.any(moves) else None,
         example=example,

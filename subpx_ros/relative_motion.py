@@ -17,6 +17,7 @@ from subpx_ros.datatypes import Array, Features, Frame, Matches, RefinedMatches,
 from subpx_ros.depth import disparity_from_depth, virtual_pair
 from subpx_ros.errors import DataError
 from subpx_ros.geometry import invert, transform_points
+from subpx_ros.mono_scale import MonoScale
 from subpx_ros.pipeline import FrontEnd
 from subpx_ros.pose import estimate_mono, estimate_stereo
 from subpx_ros.rectification import RightCentre
@@ -90,12 +91,21 @@ class MotionEstimator:
         self._rig = rig
         self._pair = virtual_pair(rig, config.odometry.depth_baseline_m) if self.mode == "rgbd" else rig
         self._front_end = front_end
+        height_m = config.odometry.camera_height_m
+        self._mono_scale = MonoScale(rig.left, height_m) if self.mode == "mono" and height_m else None
         self.reset()
 
     def reset(self) -> None:
         """Forget what was learnt of the rig."""
         estimated = self._config.odometry.estimate_right_centre and self.mode == "stereo"
         self.right_centre = RightCentre.unknown() if estimated else RightCentre()
+        if self._mono_scale is not None:
+            self._mono_scale.reset()
+
+    @property
+    def may_be_metric(self) -> bool:
+        """Whether poses are in metres, or can be when the ground is seen."""
+        return self.metric or self._mono_scale is not None
 
     def reconfigure(self, config: Config) -> None:
         """Other settings from the next frame on; preset, mode, device and the names of models must stay as they are."""
@@ -198,6 +208,8 @@ class MotionEstimator:
             if not self.metric:
                 camera, pixels = self._rig.left, (matches.refined0, matches.refined1)
                 pose = estimate_mono(*pixels, camera, camera, self._config.pose, matches.covariance1)
+                if self._mono_scale is not None:
+                    pose = self._mono_scale.metric(pose, matches, (current.stamp_ns - reference.stamp_ns) * 1e-9)
                 return Motion(matches, pose, np.full((len(matches), 3), np.nan), indices0, indices1, len(matches))
             # The first point is where it is seen: what is uncertain is where the second image shows it.
             certain = None if matches.covariance1 is None else np.zeros_like(matches.covariance1)

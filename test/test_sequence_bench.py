@@ -1,10 +1,11 @@
-"""`subpx bench kitti` on short rendered drives: figures, files, resume, workers, failures; its tables by hand."""
+"""`subpx bench odometry` on short rendered drives: figures, files, resume, workers, failures; its tables by hand."""
 
 from __future__ import annotations
 
 import json
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,17 @@ import pytest
 import yaml
 
 from subpx_ros.cli import main
+from subpx_ros.datasets import open_sequence
 from subpx_ros.datasets.street import StreetConfig, StreetSequence
 from subpx_ros.datasets.street.kitti_writer import write_kitti_sequence
 from subpx_ros.datatypes import Camera, Rig
+from subpx_ros.errors import ConfigError, DataError
 from subpx_ros.evaluation.bench_config import RunnerConfig, SequenceBenchConfig
-from subpx_ros.evaluation.bench_presets import preset_configs
+from subpx_ros.evaluation.bench_presets import preset_configs, varied
 from subpx_ros.evaluation.compare import evaluate
+from subpx_ros.evaluation.runner import attempt
 from subpx_ros.evaluation.sequences.benchmark import SequenceBenchmark, named
+from subpx_ros.evaluation.sequences.peers import known_peers, run_peer
 from subpx_ros.evaluation.sequences.tables import sequence_tables
 from subpx_ros.evaluation.trajectories import read_trajectory
 
@@ -58,7 +63,7 @@ def drives(tmp_path_factory: pytest.TempPathFactory) -> Drives:
 @pytest.fixture(scope="module")
 def run(drives: Drives, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("out")
-    assert main(["bench", "kitti", *map(str, drives), "--out", str(out), *OPTIONS]) == 0
+    assert main(["bench", "odometry", *map(str, drives), "--out", str(out), *OPTIONS]) == 0
     return out
 
 
@@ -72,7 +77,7 @@ def rows(table: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_figures_of_every_recording_and_refiner(results: dict[str, Any]) -> None:
-    assert results["benchmark"] == "kitti" and results["failures"] == {}
+    assert results["benchmark"] == "odometry" and results["failures"] == {}
     assert {name: data["frames"] for name, data in results["data"]["sequences"].items()} == {
         "street_one": FRAMES,
         "street_one-2": 5,
@@ -129,7 +134,7 @@ def test_workers_go_on_with_an_earlier_run_and_give_the_same(
     kept = {path: path.read_bytes() for path in (out / "items").iterdir() if path not in lost}
     for path in lost:
         path.unlink()
-    assert main(["bench", "kitti", *map(str, drives), "--out", str(out), *OPTIONS, "--workers", "2"]) == 0
+    assert main(["bench", "odometry", *map(str, drives), "--out", str(out), *OPTIONS, "--workers", "2"]) == 0
     assert len(lost) == 2 and all(path.exists() for path in lost)
     assert {path: path.read_bytes() for path in kept} == kept
     again = json.loads((out / "results.json").read_text())
@@ -145,7 +150,7 @@ def test_a_damaged_recording_costs_its_own_items(
     shutil.copytree(drives[1], broken)
     path = broken / "image_0" / "000003.png"
     path.write_bytes(path.read_bytes()[:-100])
-    arguments = ["bench", "kitti", str(broken), str(drives[1]), "--out", str(tmp_path / "out"), *OPTIONS]
+    arguments = ["bench", "odometry", str(broken), str(drives[1]), "--out", str(tmp_path / "out"), *OPTIONS]
     assert main(arguments) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("subpx: 2 of 4 items failed; the others are in ")
@@ -156,7 +161,7 @@ def test_a_damaged_recording_costs_its_own_items(
 
 def test_frames_and_mode(drives: Drives, tmp_path: Path) -> None:
     options = [*OPTIONS, "--frames", "1:4", "--mode", "mono"]
-    assert main(["bench", "kitti", str(drives[0]), "--out", str(tmp_path), *options]) == 0
+    assert main(["bench", "odometry", str(drives[0]), "--out", str(tmp_path), *options]) == 0
     results = json.loads((tmp_path / "results.json").read_text())
     item = results["items"]["sift/street_one/ours"]
     assert (item["frames"], item["mode"], item["metric"]) == (3, "mono", False)
@@ -184,7 +189,7 @@ def test_bad_usage_is_one_line(
         shutil.copytree(drives[1], folder)
     if change == "no truth":
         (folder / "poses.txt").unlink()
-    assert main(["bench", "kitti", str(folder), "--out", str(tmp_path / "out"), *OPTIONS, *arguments]) == 2
+    assert main(["bench", "odometry", str(folder), "--out", str(tmp_path / "out"), *OPTIONS, *arguments]) == 2
     errors = [line for line in capfd.readouterr().err.splitlines() if line.startswith("subpx: ")]
     assert len(errors) == 1
     assert re.search(message, errors[0])
@@ -220,7 +225,7 @@ def test_recordings_are_pooled_by_their_segments() -> None:
     results = {"a": figures("00", [(100, 1.0, 30), (200, 2.0, 10)]), "b": figures("04", [(100, 3.0, 10)], lost=1)}
     per_recording, per_frame, per_length = sequence_tables(results)
     mean = (30 * 1.0 + 10 * 2.0 + 10 * 3.0) / 50
-    assert per_recording.rows[-1] == ["xfeat", "ours", "stereo", "all", 200, 4, mean, 0.5, None, None, None]
+    assert per_recording.rows[-1] == ["xfeat", "ours", "stereo", "all", 200, 4, mean, 0.5, None, None, None, None]
     assert per_length.rows == [
         ["xfeat", "ours", "stereo", 100, 1.5, 0.5, 40],
         ["xfeat", "ours", "stereo", 200, 2.0, 0.5, 10],
@@ -245,7 +250,7 @@ def test_a_recording_without_segments_has_no_drift() -> None:
 
 def test_a_real_drive(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
     drive = str(shared_data("kitti06_stereo51"))
-    assert main(["bench", "kitti", drive, "--out", str(tmp_path), "--frames", ":3", *OPTIONS]) == 0
+    assert main(["bench", "odometry", drive, "--out", str(tmp_path), "--frames", ":3", *OPTIONS]) == 0
     items = json.loads((tmp_path / "results.json").read_text())["items"]
     assert set(items) == {f"sift/kitti06_stereo51/{refiner}" for refiner in ("detected", "ours")}
     for item in items.values():
@@ -263,3 +268,100 @@ def test_items_depend_on_what_changes_their_result(drives: Drives) -> None:
     assert first == digests(None, drives[0], 2), "no result depends on how many share the machine"
     assert set(first).isdisjoint(digests((0, 4), drives[0], 1) + digests(None, drives[1], 1))
     assert len(set(first)) == 2
+
+
+PEER = """
+import shutil, sys
+from pathlib import Path
+sequence, poses, times = map(Path, sys.argv[1:4])
+assert (sequence / "image_0").is_dir() and (sequence / "calib.txt").is_file()
+rows = (sequence / "poses.txt").read_text().splitlines()
+rows[2] = " ".join(["0"] * 12)
+poses.write_text("\\n".join(rows))
+times.write_text("\\n".join("7.5" for _ in rows))
+"""
+
+
+def peers_file(folder: Path, program: str = PEER, arguments: str = "{sequence} {poses} {times}") -> str:
+    (folder / "peer.py").write_text(program)
+    path = folder / "peers.yaml"
+    path.write_text(yaml.safe_dump({"perfect": f"{sys.executable} {folder / 'peer.py'} {arguments}"}))
+    return str(path)
+
+
+def test_a_peer_gets_the_same_images_and_stands_in_the_same_table(drives: Drives, tmp_path: Path) -> None:
+    options = [*OPTIONS, "--peers-file", peers_file(tmp_path), "--frames", "1:6"]
+    out = tmp_path / "out"
+    assert main(["bench", "odometry", str(drives[0]), "--out", str(out), *options]) == 0
+    results = json.loads((out / "results.json").read_text())
+    table = rows(results["tables"][0])
+    assert [(row["preset"], row["refiner"]) for row in table] == [
+        ("peer", "perfect"), ("sift", "detected"), ("sift", "ours"),
+    ]  # fmt: skip
+    peer, item = table[0], results["items"]["peer/street_one/perfect"]
+    assert peer["frames"] == table[1]["frames"] and peer["mode"] == "stereo" and peer["time (ms)"] == 7.5
+    # It wrote the truth but for one frame without a pose, which keeps the pose before it.
+    assert peer["lost"] == 1 and 0.9 < item["rpe"]["t_m_rmse"] < 1.2
+    assert (out / "trajectories" / "peer" / "street_one" / "perfect.tum").is_file()
+    assert not (out / "trajectory_peer_street_one.png").exists() and (out / "frames_sift_street_one.png").exists()
+    assert results["settings"]["peers"]["perfect"][-1] == "{times}"
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        ("import sys; sys.exit('no licence')", "perfect ended with code 1: no licence"),
+        ("import sys; open(sys.argv[2], 'w').write('1 0 0 0 0 1 0 0 0 0 1 0\\n')", "perfect wrote 1 poses; 10 frames"),
+        ("import sys; open(sys.argv[2], 'w').write('1 0 0\\n' * 10)", "line 1: 12 numbers are required"),
+        ("import sys; open(sys.argv[2], 'w').write('2 0 0 0 0 1 0 0 0 0 1 0\\n' * 10)", "must be a rotation"),
+        ("pass", "cannot read"),
+    ],
+)
+def test_a_peer_that_fails_costs_its_own_items(drives: Drives, tmp_path: Path, program: str, message: str) -> None:
+    benchmark = SequenceBenchmark(
+        SequenceBenchConfig(presets="sift", device="cpu"), {}, named([str(drives[0])], "auto", None), None,
+        tuple(known_peers("", peers_file(tmp_path, program))),
+    )  # fmt: skip
+    done = attempt(benchmark.prepare(), next(item for item in benchmark.items() if item.name.endswith("perfect")))
+    assert done.result is None and message in str(done.failure)
+
+
+def test_a_peer_is_not_waited_for_for_ever(drives: Drives, tmp_path: Path) -> None:
+    peer = known_peers("", peers_file(tmp_path, "import threading; threading.Event().wait()"))[-1]
+    with pytest.raises(DataError, match=r"perfect was not done after 0.2 s"):
+        run_peer(peer, open_sequence(str(drives[0])), str(drives[0]), timeout_s=0.2)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a/b: prog {sequence} {poses}", "a peer's name has letters"),
+        ("slam: prog {sequence}", r"needs a command with \{sequence\} and \{poses\}"),
+        ("slam: [prog]", "needs a command"),
+        ('slam: "prog \'{sequence} {poses}"', "cannot be split into words"),
+        ("- slam", "must hold a table"),
+    ],
+)
+def test_peers_files_are_checked(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "peers.yaml").write_text(content)
+    with pytest.raises(ConfigError, match=message):
+        known_peers("", str(tmp_path / "peers.yaml"))
+
+
+def test_an_interpreter_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be run"):
+        known_peers(str(tmp_path / "python"), "")
+
+
+def test_a_setting_is_varied() -> None:
+    presets = preset_configs(["sift"], RunnerConfig(), None, device="cpu")
+    varying = varied(presets, "odometry.max_gap_s=1,2.5")
+    assert list(varying) == ["sift+max_gap_s=1", "sift+max_gap_s=2.5"]
+    assert [each.odometry.max_gap_s for each in varying.values()] == [1.0, 2.5]
+    assert varied(presets, "") == presets
+    assert not varied(presets, "odometry.estimate_right_centre=false")[
+        "sift+estimate_right_centre=false"
+    ].odometry.estimate_right_centre
+    for text, message in (("odometry.max_gap_s", "NAME=VALUE"), ("odometry.gap=1", "unknown setting")):
+        with pytest.raises(ConfigError, match=message):
+            varied(presets, text)

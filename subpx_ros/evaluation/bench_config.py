@@ -68,6 +68,13 @@ class SequenceBenchConfig(Settings):
     presets: str = setting("xfeat", "Presets to compare, separated by commas.")
     weights: str = setting("", "A refiner's checkpoint to compare beside the others; empty: none.")
     device: str = setting("auto", "Where the networks run.", choices=DEVICES)
+    vary: str = setting("", "A setting and its values, NAME=VALUE,VALUE: every preset is run with each; empty: none.")
+    peers: bool = setting(False, "Run other odometries on the same images.")
+    peer_python: str = setting("", "Interpreter that has toy-vo; empty: this one.")
+    peers_file: str = setting("", "YAML file of other peers, name: command; empty: none.")
+    peer_timeout_s: float = setting(
+        7200.0, "Longest time of a peer on a recording.", unit="s", minimum=1.0, maximum=1e6
+    )
     runner: RunnerConfig = field(default_factory=RunnerConfig)
 
     @property

@@ -1,4 +1,7 @@
-"""`subpx bench kitti`: odometry over recordings with true poses; items are a recording with a preset and a refiner."""
+"""`subpx bench odometry`: odometry over recordings with true poses, ours beside others.
+
+Items are a recording with a preset and a refiner, or with a peer.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,12 @@ from subpx_ros.datasets import Sequence as Recording
 from subpx_ros.datasets import is_rendered, open_sequence
 from subpx_ros.errors import DataError
 from subpx_ros.evaluation.bench_config import SequenceBenchConfig
-from subpx_ros.evaluation.bench_presets import file_digest, preset_configs
+from subpx_ros.evaluation.bench_presets import file_digest, preset_configs, varied
 from subpx_ros.evaluation.bench_results import write_results
-from subpx_ros.evaluation.run import lost_frames, summarise
+from subpx_ros.evaluation.run import RunRecord, lost_frames, summarise
 from subpx_ros.evaluation.runner import Item, Measure, Outcome, run_items
 from subpx_ros.evaluation.sequences.outputs import PER_FRAME, write_trajectories
+from subpx_ros.evaluation.sequences.peers import PEER, Peer, known_peers, run_peer
 from subpx_ros.evaluation.sequences.tables import sequence_tables
 from subpx_ros.evaluation.side_by_side import GIVEN, refiners_for
 from subpx_ros.offline import run_sequence
@@ -61,8 +65,11 @@ def run_sequence_benchmark(
     """
     from subpx_ros.evaluation.sequences.plots import plot_sequences
 
-    presets = preset_configs(config.preset_names, config.runner, file, device=config.device, mode=config.mode)
-    benchmark = SequenceBenchmark(config, presets, named(sources, config.mode, frames), frames)
+    presets = varied(
+        preset_configs(config.preset_names, config.runner, file, device=config.device, mode=config.mode), config.vary
+    )
+    peers = tuple(known_peers(config.peer_python, config.peers_file)) if config.peers else ()
+    benchmark = SequenceBenchmark(config, presets, named(sources, config.mode, frames), frames, peers)
     recordings = {name: benchmark.open(name) for name in benchmark.sources}
     for name, recording in recordings.items():
         if recording.truth is None:
@@ -78,6 +85,7 @@ def run_sequence_benchmark(
         "sequences": list(benchmark.sources.values()),
         "frames": list(frames) if frames else None,
         "presets": benchmark.settings(),
+        "peers": {peer.name: list(peer.command) for peer in peers},
     }
     data = {
         name: {"source": benchmark.sources[name], "frames": len(recording), "mode": recording.rig.mode}
@@ -88,7 +96,7 @@ def run_sequence_benchmark(
         for name, result in outcome.results.items()
     }
     return write_results(
-        out, "kitti", settings, sequence_tables(figures), Outcome(figures, outcome.failures), {"sequences": data}
+        out, "odometry", settings, sequence_tables(figures), Outcome(figures, outcome.failures), {"sequences": data}
     )
 
 
@@ -113,6 +121,7 @@ class SequenceBenchmark:
     sources: dict[str, str]
     """By name."""
     frames: Window | None
+    peers: tuple[Peer, ...] = ()
 
     def open(self, name: str) -> Recording:
         return open_sequence(self.sources[name], self.config.mode, self.frames)
@@ -123,19 +132,23 @@ class SequenceBenchmark:
     def items(self) -> list[Item]:
         """One per preset, recording and refiner. Loads the models, so that what cannot be had is known before."""
         items = []
+        for name, source in self.sources.items():
+            for peer in self.peers:
+                own = self._data(source) | {"mode": self.config.mode, "command": list(peer.command)}
+                items.append(Item(f"{PEER}/{name}/{peer.name}", own))
         for preset, settings in self.settings().items():
             stages = {name: value for name, value in settings.items() if name != "threads"}
             labels = list(_Loaded(self.presets[preset], self.config).refiners)
             for name, source in self.sources.items():
-                own = {
-                    "preset": stages,
-                    "data": source if is_rendered(source) else str(Path(source).expanduser().resolve()),
-                    "frames": self.frames,
-                }
+                own = self._data(source) | {"preset": stages}
                 for label in labels:
                     weights = file_digest(self.config.weights) if label == GIVEN else ""
                     items.append(Item(f"{preset}/{name}/{label}", own | {"refiner": label, "weights": weights}))
         return items
+
+    def _data(self, source: str) -> dict[str, Any]:
+        where = source if is_rendered(source) else str(Path(source).expanduser().resolve())
+        return {"data": where, "frames": self.frames}
 
     def prepare(self) -> Measure:
         return _SequenceMeasure(self).measure
@@ -150,24 +163,35 @@ class _SequenceMeasure:
 
     def measure(self, item: Item) -> dict[str, Any]:
         preset, name, label = item.name.split("/")
-        config = self._benchmark.presets[preset]
-        if preset not in self._loaded:
-            self._loaded[preset] = _Loaded(config, self._benchmark.config, skip=lambda line: None)
-        front_end = self._loaded[preset].with_refiner(label)
-        recording = self._benchmark.open(name)
-        record = run_sequence(recording, config, self._benchmark.sources[name], front_end=front_end, progress=False)
+        run = self._run_peer if preset == PEER else self._run_ours
+        record = run(preset, name, label)
         summary = summarise(record)
         return {
+            **{key: summary[key] for key in _SUMMARY},
+            "preset": preset,
             "sequence": name,
             "refiner": label,
-            **{key: summary[key] for key in _SUMMARY},
             PER_FRAME: {
                 "poses": record.poses[:, :3].reshape(-1, 12).tolist(),
                 "lost": np.flatnonzero(lost_frames(record.states)).tolist(),
-                "inliers": [counts["inliers"] for counts in record.counts],
+                "inliers": [counts["inliers"] for counts in record.counts if counts],
                 "total_ms": [times["total"] for times in record.stage_ms],
             },
         }
+
+    def _run_ours(self, preset: str, name: str, label: str) -> RunRecord:
+        benchmark = self._benchmark
+        config = benchmark.presets[preset]
+        if preset not in self._loaded:
+            self._loaded[preset] = _Loaded(config, benchmark.config, skip=lambda line: None)
+        front_end = self._loaded[preset].with_refiner(label)
+        recording = benchmark.open(name)
+        return run_sequence(recording, config, benchmark.sources[name], front_end=front_end, progress=False)
+
+    def _run_peer(self, preset: str, name: str, label: str) -> RunRecord:
+        benchmark = self._benchmark
+        peer = next(peer for peer in benchmark.peers if peer.name == label)
+        return run_peer(peer, benchmark.open(name), benchmark.sources[name], benchmark.config.peer_timeout_s)
 
 
 class _Loaded:

@@ -22,7 +22,7 @@ def sequence_tables(results: Mapping[str, Figures]) -> list[Table]:
         if len(group) > 1 and all(each["drift"] for each in group):
             per_recording.append(_all_row(method, group))
     per_frame = [_frame_row(each) for each in results.values()]
-    columns = [*_METHOD, "recording", "frames", "lost", *_DRIFT, "ATE (m)", "RPE (m)", "RPE (deg)"]
+    columns = [*_METHOD, "recording", "frames", "lost", *_DRIFT, "ATE (m)", "RPE (m)", "RPE (deg)", "time (ms)"]
     tables = [
         Table("odometry: drift, absolute and relative errors", columns, per_recording),
         Table(
@@ -82,6 +82,7 @@ def _recording_row(result: Figures) -> list[Cell]:
         result["ate_m"],
         result["rpe"]["t_m_rmse"],
         result["rpe"]["r_deg_rmse"],
+        result["stage_ms"]["total"]["median"],
     ]
 
 
@@ -91,7 +92,7 @@ def _all_row(method: tuple[str, ...], group: Sequence[Figures]) -> list[Cell]:
     parts = [part for each in group for part in each["drift"]["per_length"]]
     drift: list[Cell] = _drift_cells(_pooled(parts)) if len(official) == 1 else [None, None]
     counts = [sum(each[name] for each in group) for name in ("frames", "lost")]
-    return [*method, "all", *counts, *drift, None, None, None]
+    return [*method, "all", *counts, *drift, None, None, None, None]
 
 
 def _frame_row(result: Figures) -> list[Cell]:
