@@ -198,9 +198,9 @@ class OdometryConfig(Settings):
         live=True,
     )
     window_keyframes: int = setting(
-        8,
-        "Keyframes whose poses are estimated together with the points that they share; 0: every frame is related to "
-        "the one before it alone.",
+        0,
+        "Experimental, stereo and rgbd: keyframes whose poses are estimated together with the points that they share; its "
+        "covariance claims too much, and slow motions can make it diverge. 0: every frame is related to the one before it alone.",
         unit="frames",
         minimum=0,
         maximum=30,

@@ -30,7 +30,7 @@ _MOST_BELOW = 0.25
 """Points below the plane per point on it: the ground has nothing below it, a table or the roofs of cars have."""
 _LARGEST_DEVIATION = 0.15
 """Relative standard deviation of a height beyond which it is of no use."""
-_UNEVENNESS = 0.05
+_UNEVENNESS = 0.1
 """Relative standard deviation of a height beside that of the fit: roads are not planes, and a motion's direction is known to
 a degree or so (measured on KITTI, docs/performance.md)."""
 

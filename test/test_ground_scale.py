@@ -155,7 +155,7 @@ def test_a_pose_gets_metres_and_a_larger_covariance() -> None:
     assert np.linalg.norm(scaled.T_reference_current[:3, 3]) == pytest.approx(0.8, rel=1e-3)
     np.testing.assert_allclose(scaled.T_reference_current[:3, :3], T[:3, :3])
     deviation = np.sqrt(along @ scaled.covariance[:3, :3] @ along)
-    assert 0.02 < deviation / 0.8 < 0.1
+    assert 0.05 < deviation / 0.8 < 0.15
     assert np.linalg.eigvalsh(scaled.covariance).min() > -1e-12
     lost = RelativePose(PoseStatus.LOST, "dark")
     assert mono.metric(lost, matches, 0.1) is lost

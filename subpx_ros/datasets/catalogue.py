@@ -13,7 +13,7 @@ class DataSet:
 
     name: str
     kind: str
-    """RECORDING, for `subpx run` and `subpx bench kitti`, or PAIRS, for the other benchmarks."""
+    """RECORDING, for `subpx run` and `subpx bench odometry`, or PAIRS, for the other benchmarks."""
     title: str
     source: str
     """Where to get it."""

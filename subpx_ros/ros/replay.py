@@ -176,7 +176,7 @@ def _record(
         stage_ms=[dict(zip(answer.stage_names, answer.stage_milliseconds, strict=True)) for answer in answers],
         counts=[{"matches": answer.matches, "inliers": answer.inliers} for answer in answers],
         seconds=seconds,
-        metric=config["mode"] != "mono",
+        metric=config["mode"] != "mono" or config["odometry"]["camera_height_m"] > 0.0,
         truth=sequence.truth,
         peak_rss_mb=peak_rss_mb,
     )
