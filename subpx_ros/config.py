@@ -199,8 +199,8 @@ class OdometryConfig(Settings):
     )
     window_keyframes: int = setting(
         0,
-        "Experimental, stereo and rgbd: keyframes whose poses are estimated together with the points that they share; its "
-        "covariance claims too much, and slow motions can make it diverge. 0: every frame is related to the one before it alone.",
+        "Experimental, stereo and rgbd: keyframes whose poses are estimated together with the points that they share; the "
+        "covariance of the odometry then claims too much. 0: every frame is related to the one before it alone.",
         unit="frames",
         minimum=0,
         maximum=30,
