@@ -17,6 +17,7 @@ from subpx_ros.cli_options import SOURCE_HELP, ConfigFile, Device, Preset, Refin
 from subpx_ros.cli_report import report
 from subpx_ros.errors import SubpxError
 from subpx_ros.memory import keep_freed_memory
+from subpx_ros.processors import sleep_at_barriers
 
 app = typer.Typer(
     help="Sub-pixel visual odometry: run it on recordings, match pairs, replay through the ROS 2 node, evaluate.",
@@ -267,6 +268,7 @@ def _for_each(names: list[str], action: Callable[[str], None]) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of `subpx`; returns the exit code."""
     keep_freed_memory()
+    sleep_at_barriers()
     command = typer.main.get_command(app)
     try:
         result = command.main(args=arguments, prog_name="subpx", standalone_mode=False)

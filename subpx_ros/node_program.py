@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from subpx_ros.errors import SubpxError
 from subpx_ros.memory import keep_freed_memory
+from subpx_ros.processors import sleep_at_barriers
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _ORDERLY_S = 1.5
@@ -51,6 +52,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     """Runs the node and ends the process: code 0 after SIGINT or SIGTERM, 2 when the node cannot start."""
     stop = StopSignal()
     keep_freed_memory()
+    sleep_at_barriers()
     try:
         from subpx_ros.ros.node import run
 
