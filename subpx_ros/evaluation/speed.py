@@ -176,8 +176,8 @@ def _table(odometry: VisualOdometry, ours: Times, plain: Times, work: dict[str, 
 
 def _published_table(published: dict[str, Any]) -> Table:
     rows: list[list[Cell]] = [
-        [int(count), row["ours"], row["published"], row["ratio"], row["difference_px"]]
+        [int(count), row["ours"], row["published"], row["ratio"], 1e6 * row["difference_px"]]
         for count, row in published.items()
     ]
-    columns = ["matches", "ours (us)", "published (us)", "x published", "largest difference (px)"]
+    columns = ["matches", "ours (us)", "published (us)", "x published", "largest difference (1e-6 px)"]
     return Table("Keypt2Subpx per match, same weights", columns, rows)
