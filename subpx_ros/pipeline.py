@@ -36,9 +36,12 @@ class FrontEnd:
         self.matcher = create_matcher(config.matching, self.detector, self.device, report)
         self.stereo_matcher = StereoRowMatcher(config.matching)
         self.refiner = create_refiner(config.refiner, config.refinement, self.detector, self.device, report)
-        method = config.matching.stereo
-        self.stereo_by_patches = method == "patches" or (method == "auto" and self.refiner.name == "subpx")
+        self._stereo = config.matching.stereo
+
+    @property
+    def stereo_by_patches(self) -> bool:
         """Whether right points are searched for, instead of the right image being described."""
+        return self._stereo == "patches" or (self._stereo == "auto" and self.refiner.name == "subpx")
 
     def reconfigure(self, config: Config) -> None:
         """Other limits of detector and matchers, from the next frame on; the models stay as they are."""
