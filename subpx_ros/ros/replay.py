@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -95,8 +96,18 @@ def playing_to_a_node(
     Raises:
         SubpxError: it does not start, or ends early.
     """
-    with _terminable(), ros_environment() as domain, NodeProcess(parameters) as node, _context(domain) as context:
-        player = Player(context, NODE_NAME, rig, node.check, transport, rectify)
+    with (
+        _terminable() as check_signals,
+        ros_environment() as domain,
+        NodeProcess(parameters) as node,
+        _context(domain) as context,
+    ):
+
+        def check_both() -> None:
+            check_signals()
+            node.check()
+
+        player = Player(context, NODE_NAME, rig, check_both, transport, rectify)
         try:
             player.wait_for_node(START_TIMEOUT_S)
             yield player, node
@@ -204,13 +215,28 @@ def _context(domain: int) -> Iterator[Context]:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends the block like Ctrl-C, so that the node ends too."""
+def _terminable() -> Iterator[Callable[[], None]]:
+    """SIGTERM ends the block like Ctrl-C, so that the node ends too.
+
+    Yields what is to be called again and again inside: it raises KeyboardInterrupt once a signal has come. The one
+    that the signal raised may be lost, for Python drops what is raised in a destructor or a callback of the collector.
+    """
+    heard: list[int] = []
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        raise KeyboardInterrupt
+
+    def check() -> None:
+        if heard:
+            raise KeyboardInterrupt
+
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield check
         return
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    previous = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield check
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
