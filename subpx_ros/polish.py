@@ -13,11 +13,10 @@ from subpx_ros.geometry import (
     homogeneous,
     invert,
     rotation_from_vector,
-    sampson_distance,
     se3,
     transform_points,
 )
-from subpx_ros.least_squares import Linearised, Prior, minimise
+from subpx_ros.least_squares import Linearised, Prior, inverse_symmetric, minimise
 from subpx_ros.rectification import RightCentre
 from subpx_ros.triangulation import MINIMUM_DEPTH_M, StereoPoints, triangulate
 
@@ -45,16 +44,12 @@ def polish_mono(
         moved = state[:3, 3] + _tangent_basis(state[:3, 3]) @ step[:2]
         return se3(rotation_from_vector(step[2:]) @ state[:3, :3], moved / np.linalg.norm(moved))
 
-    def residuals(state: Array) -> Array:
-        return sampson_distance(essential_matrix(state), rays0, rays1)
+    pixels0, pixels1 = homogeneous(rays0), homogeneous(rays1)
 
     def linearise(state: Array) -> Linearised:
-        width = 1e-6
-        steps = width * np.eye(5)
-        columns = [residuals(retract(state, step)) - residuals(retract(state, -step)) for step in steps]
-        jacobian = np.stack(columns, axis=1)[:, None] / (2.0 * width)
+        distance, jacobian = _sampson_linearised(state, pixels0, pixels1)
         variance = _sampson_variance(essential_matrix(state), (rays0, rays1), covariances) if covariances else likely
-        return Linearised(residuals(state)[:, None], jacobian, 1.0 / variance[:, None, None])
+        return Linearised(distance[:, None], jacobian[:, None], 1.0 / variance[:, None, None])
 
     likely = np.full(len(rays0), 1e-6)
     T_0_1 = se3(T_0_1[:3, :3], T_0_1[:3, 3] / np.linalg.norm(T_0_1[:3, 3]))
@@ -66,6 +61,23 @@ def polish_mono(
     spread = np.zeros((6, 5))
     spread[:3, :2], spread[3:, 2:] = basis, np.eye(3)
     return T_0_1, spread @ covariance @ spread.T
+
+
+def _sampson_linearised(T_0_1: Array, rays0: Array, rays1: Array) -> tuple[Array, Array]:
+    """Sampson distance (M,) of homogeneous rays (M, 3) of either view, and its derivative (M, 5) by a step of the pose."""
+    direction, to_1 = T_0_1[:3, 3], T_0_1[:3, :3].T
+    E = -to_1 @ hat(direction)
+    by_step = np.concatenate([-to_1 @ hat(_tangent_basis(direction).T), to_1 @ hat(np.eye(3)) @ hat(direction)])
+    line1, line0 = rays0 @ E.T, rays1 @ E
+    line1_by_step = (rays0 @ by_step.transpose(2, 0, 1).reshape(3, -1)).reshape(-1, 5, 3)
+    line0_by_step = (rays1 @ by_step.transpose(1, 0, 2).reshape(3, -1)).reshape(-1, 5, 3)
+    gradient = np.sqrt((line1[:, :2] ** 2 + line0[:, :2] ** 2).sum(axis=1))
+    distance = (rays1 * line1).sum(axis=1) / gradient
+    algebraic_by_step = (line1_by_step @ rays1[:, :, None])[:, :, 0]
+    gradient_by_step = sum(
+        (by[:, :, :2] @ line[:, :2, None])[:, :, 0] for by, line in ((line1_by_step, line1), (line0_by_step, line0))
+    )
+    return distance, (algebraic_by_step - distance[:, None] * gradient_by_step / gradient[:, None]) / gradient[:, None]
 
 
 def _sampson_variance(E: Array, rays: tuple[Array, Array], covariances: tuple[Array, Array]) -> Array:
@@ -122,7 +134,7 @@ def polish_stereo(
     """
     stereo = np.isfinite(current.disparity)
     observed = np.column_stack([current.left, current.left[:, 0] - current.disparity])
-    # An unseen right coordinate gets no information, and a value that keeps the arithmetic finite.
+    # An unseen right coordinate has neither residual nor derivative, and a variance that keeps the arithmetic finite.
     seen = np.ones((len(stereo), 3))
     seen[~stereo, 2] = 0.0
     alike = np.broadcast_to(np.eye(3), (len(stereo), 3, 3))
@@ -139,14 +151,12 @@ def polish_stereo(
         by_pixels, by_disparity = _points_by_pixels(points, shifted)
         by_reference = by_point @ by_pixels
         covariance = noise1 + by_reference @ noise0 @ by_reference.transpose(0, 2, 1)
-        information = np.zeros_like(covariance)
-        information[stereo] = np.linalg.inv(covariance[stereo])
-        information[~stereo, :2, :2] = np.linalg.inv(covariance[~stereo, :2, :2])
+        covariance[~stereo, 2] = covariance[~stereo, :, 2] = [0.0, 0.0, 1.0]
         # A step (translation, rotation) of T_0_1 in the reference axes moves a point as seen from there by its opposite.
         by_shift = (by_point @ by_disparity[:, :, None])[:, :, 0] + [0.0, 0.0, 1.0]
         by_pose = [-by_point, by_point @ hat(points - state.T_0_1[:3, 3]), by_shift[:, :, None]]
         jacobian = np.concatenate(by_pose, axis=2) * seen[:, :, None]
-        return Linearised(np.where(seen > 0, predicted - observed, 0.0), jacobian, information)
+        return Linearised(np.where(seen > 0, predicted - observed, 0.0), jacobian, inverse_symmetric(covariance))
 
     def retract(state: _StereoState, step: Array) -> _StereoState:
         rotation = rotation_from_vector(step[3:6]) @ state.T_0_1[:3, :3]

@@ -63,7 +63,7 @@ def test_covariance_does_not_depend_on_the_unit_of_the_information() -> None:
         def linearise(state: Array) -> Linearised:
             return Linearised((columns @ state - y)[:, None], columns[:, None], np.full((60, 1, 1), scale))
 
-        return fitted(minimise(linearise, add, np.zeros(2), iterations=50, tolerance=1e-12))[1]
+        return fitted(minimise(linearise, add, np.zeros(2), iterations=50, settled=0.0))[1]
 
     assert np.allclose(with_information(1.0), with_information(100.0), rtol=1e-6)
 

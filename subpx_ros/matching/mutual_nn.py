@@ -89,26 +89,20 @@ def nearest_in_blocks(
     """
     count0, count1, device = len(descriptors0), len(descriptors1), descriptors0.device
     best0, nearest1 = torch.empty(count0, device=device), torch.zeros(count0, dtype=torch.int64, device=device)
-    best1, nearest0 = torch.full((count1,), -2.0, device=device), torch.zeros_like(nearest1).new_zeros(count1)
+    best1 = torch.full((count1,), -2.0, device=device)
     for start in range(0, count0, _BLOCK):
         rows = slice(start, min(start + _BLOCK, count0))
         columns = reach(rows)
-        first = columns.start or 0
         similarity = descriptors0[rows] @ descriptors1[columns].T
         if similarity.shape[1] == 0:
             best0[rows] = -1.0
             continue
         if allowed is not None:
             similarity.masked_fill_(~allowed(rows, columns), -1.0)
-        best0[rows], nearest = similarity.max(dim=1)
-        nearest1[rows] = nearest + first
-        highest, where = similarity.max(dim=0)
-        better = highest > best1[columns]
-        best1[columns] = torch.where(better, highest, best1[columns])
-        nearest0[columns] = torch.where(better, where + start, nearest0[columns])
-    indices0 = torch.arange(count0, device=device)
-    kept = (nearest0[nearest1] == indices0) & (best0 > least)
-    return Matches(indices0[kept], nearest1[kept], best0[kept].clamp(0.0, 1.0))
+        best0[rows], nearest = _largest_of_rows(similarity)
+        nearest1[rows] = nearest + (columns.start or 0)
+        torch.maximum(best1[columns], similarity.amax(dim=0), out=best1[columns])
+    return _mutual(best0, nearest1, best1, least)
 
 
 def mutual_nearest(similarity: torch.Tensor, least: float, max_ratio: float = 1.0) -> Matches:
@@ -118,16 +112,35 @@ def mutual_nearest(similarity: torch.Tensor, least: float, max_ratio: float = 1.
     either side.
     """
     best, nearest1 = similarity.max(dim=1)
-    indices0 = torch.arange(len(nearest1), device=similarity.device)
-    # Whether a row's largest is its column's too needs no search for places along columns, which lie apart in memory.
-    mutual = best == similarity.amax(dim=0)[nearest1]
+    found = _mutual(best, nearest1, similarity.amax(dim=0), least)
+    if max_ratio < 1.0:
+        second = torch.maximum(_second(similarity)[found.indices0], _second(similarity.T)[found.indices1])
+        distinct = second <= 1.0 - (1.0 - best[found.indices0]) / max_ratio**2
+        return Matches(found.indices0[distinct], found.indices1[distinct], found.scores[distinct])
+    return found
+
+
+def _largest_of_rows(similarity: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The largest value (N,) of each row and its place (N,)."""
+    if similarity.is_cuda:
+        return similarity.max(dim=1)
+    # numpy looks for places with vector instructions, torch without.
+    nearest = torch.from_numpy(similarity.numpy().argmax(axis=1))
+    return similarity.gather(1, nearest[:, None])[:, 0], nearest
+
+
+def _mutual(best0: torch.Tensor, nearest1: torch.Tensor, best1: torch.Tensor, least: float) -> Matches:
+    """Matches of rows with their largest values best0 (N,) at columns nearest1 (N,), whose own are best1 (M,).
+
+    A match is mutual where the two values are one: no places along columns are needed, which lie apart in memory.
+    """
+    indices0 = torch.arange(len(nearest1), device=nearest1.device)
+    mutual = best0 == best1[nearest1]
     # Of several equal rows the first gets the column.
     claims = torch.where(mutual, indices0, len(nearest1))
-    first = claims.new_full((similarity.shape[1],), len(nearest1)).scatter_reduce(0, nearest1, claims, "amin")
-    kept = mutual & (first[nearest1] == indices0) & (best > least)
-    if max_ratio < 1.0:
-        kept &= torch.maximum(_second(similarity), _second(similarity.T)[nearest1]) <= 1.0 - (1.0 - best) / max_ratio**2
-    return Matches(indices0[kept], nearest1[kept], best[kept].clamp(0.0, 1.0))
+    first = claims.new_full(best1.shape, len(nearest1)).scatter_reduce(0, nearest1, claims, "amin")
+    kept = mutual & (first[nearest1] == indices0) & (best0 > least)
+    return Matches(indices0[kept], nearest1[kept], best0[kept].clamp(0.0, 1.0))
 
 
 def _second(similarity: torch.Tensor) -> torch.Tensor:

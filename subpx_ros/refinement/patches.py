@@ -20,22 +20,46 @@ def crop_patches(maps: torch.Tensor, keypoints: torch.Tensor, radius: int) -> to
     return padded[:, rows[:, :, None], columns[:, None, :]].transpose(0, 1)
 
 
+class PatchSource:
+    """An image from which patches are sampled again and again."""
+
+    def __init__(self, image: torch.Tensor, largest: int) -> None:
+        """
+        Args:
+            image: (H, W); beyond its border it counts as continued by its outermost pixels.
+            largest: side of the patches to come, at most.
+        """
+        height, width = image.shape
+        self._border = largest + 1
+        self._last = image.new_tensor([width, height])
+        columns = torch.arange(-self._border, width + self._border, device=image.device).clamp(0, width - 1)
+        rows = torch.arange(-self._border, height + self._border, device=image.device).clamp(0, height - 1)
+        self._padded = image.index_select(0, rows).index_select(1, columns)
+
+    def sample(self, keypoints: torch.Tensor, size: int) -> torch.Tensor:
+        """Patches (N, size, size), sampled bilinearly so that their middle is the keypoint (N, 2) itself."""
+        corner = keypoints - (size - 1) / 2
+        whole = corner.floor()
+        # One fraction serves all pixels of a patch, so two blends of whole pixels do what grid_sample takes thrice as long for.
+        fraction = (corner - whole)[:, :, None, None]
+        # Farther out there is nothing but the border.
+        whole = torch.minimum(whole.clamp(min=-self._border), self._last) + self._border
+        columns, rows = whole.long().unbind(dim=1)
+        stride = self._padded.shape[1]
+        starts = (rows[:, None] + torch.arange(size + 1, device=rows.device)) * stride + columns[:, None]
+        # Every row of a patch is copied as a whole.
+        runs = self._padded.flatten().unfold(0, size + 1, 1)
+        pixels = runs.index_select(0, starts.flatten()).view(-1, size + 1, size + 1)
+        pixels = torch.lerp(pixels[:, :-1], pixels[:, 1:], fraction[:, 1])
+        return torch.lerp(pixels[:, :, :-1], pixels[:, :, 1:], fraction[:, 0])
+
+
 def sample_patches(image: torch.Tensor, keypoints: torch.Tensor, size: int) -> torch.Tensor:
     """Patches (N, size, size) of an image (H, W), sampled bilinearly so that their middle is the keypoint (N, 2) itself.
 
     What lies outside of the image has the value of the nearest pixel inside.
     """
-    height, width = image.shape
-    steps = torch.arange(size + 1, device=image.device)
-    corner = keypoints - (size - 1) / 2
-    whole = corner.floor()
-    # One fraction serves all pixels of a patch, so two blends of whole pixels do what grid_sample takes thrice as long for.
-    fraction = (corner - whole)[:, :, None, None]
-    columns, rows = (whole.long()[:, :, None] + steps).unbind(dim=1)
-    flat = rows.clamp(0, height - 1)[:, :, None] * width + columns.clamp(0, width - 1)[:, None]
-    pixels = image.flatten().index_select(0, flat.flatten()).view(flat.shape)
-    pixels = torch.lerp(pixels[:, :-1], pixels[:, 1:], fraction[:, 1])
-    return torch.lerp(pixels[:, :, :-1], pixels[:, :, 1:], fraction[:, 0])
+    return PatchSource(image, size).sample(keypoints, size)
 
 
 def sample_scaled_patches(

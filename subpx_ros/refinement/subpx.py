@@ -21,7 +21,7 @@ from torch.nn.functional import relu
 from subpx_ros import weights
 from subpx_ros.config import RefinementConfig
 from subpx_ros.datatypes import Features, Matches
-from subpx_ros.refinement.patches import sample_patches, sample_scaled_patches
+from subpx_ros.refinement.patches import PatchSource, sample_scaled_patches
 from subpx_ros.refinement.refiner import Refinement, Refiner
 
 PATCH_SIZE = 21
@@ -85,11 +85,11 @@ class SubpxNetwork(nn.Module):
         coarse, context = self.coarse(patches0, sample1(still, PATCH_SIZE))
         estimates = [Estimate(coarse, still[:, :0])]
         inner = slice((PATCH_SIZE - _FINE_SIZE) // 2, (PATCH_SIZE + _FINE_SIZE) // 2)
-        features0 = self.fine.encode(patches0[:, inner, inner])
-        own = self.fine.correlate(features0, features0)
+        first = self.fine.encode(patches0[:, inner, inner])
+        own = self.fine.correlate(first, first)
         for _ in range(self.fine_runs):
             start = estimates[-1].shift.detach()
-            fine, whitening = self.fine(features0, sample1(start, _FINE_SIZE), own, context)
+            fine, whitening = self.fine(first, sample1(start, _FINE_SIZE), own, context)
             estimates.append(Estimate(start + fine, whitening))
         return estimates
 
@@ -108,6 +108,16 @@ def unpack_whitening(whitening: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
     return log_u00.clamp(*_LOG_SHARPNESS).exp(), u01, log_u11.clamp(*_LOG_SHARPNESS).exp()
 
 
+@dataclass(frozen=True)
+class _Described:
+    """N described patches."""
+
+    features: torch.Tensor
+    """(N, M, M, 16)"""
+    scale: torch.Tensor
+    """(N, 1) what gives the features unit mean square length; cheaper to apply to the products of two."""
+
+
 class _Encoder(nn.Module):
     """Describes the pixels of patches, or every second one of them, by the 7x7 or 9x9 pixels around them."""
 
@@ -116,12 +126,12 @@ class _Encoder(nn.Module):
         self.conv1 = nn.Conv2d(1, _CHANNELS, 5, stride)
         self.conv2 = nn.Conv2d(_CHANNELS, _CHANNELS, 3)
 
-    def forward(self, patches: torch.Tensor) -> torch.Tensor:
-        """Features (N, M, M, 16) of unit mean square length, of patches (N, S, S)."""
+    def forward(self, patches: torch.Tensor) -> _Described:
+        """Descriptions of patches (N, S, S)."""
         maps = relu(self.conv1(_standardised(patches)[:, None]), inplace=True)
         features: torch.Tensor = self.conv2(maps).permute(0, 2, 3, 1)
-        length = torch.linalg.vector_norm(features.flatten(1), dim=1) / features.shape[1]
-        return features * (length + 1e-3).reciprocal()[:, None, None, None]
+        length = torch.linalg.vector_norm(features.flatten(1), dim=1, keepdim=True) / features.shape[1]
+        return _Described(features, (length + 1e-3).reciprocal())
 
 
 class _CoarseStage(nn.Module):
@@ -136,8 +146,8 @@ class _CoarseStage(nn.Module):
 
     def forward(self, patches0: torch.Tensor, patches1: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The shift (N, 2), pixels, and (N, 64), what the fine stage is told of this one; of patches (N, 21, 21)."""
-        features0 = self.encode(patches0)
-        products = [_products(features0, each, _COARSE_TEMPLATE) for each in (features0, self.encode(patches1))]
+        first = self.encode(patches0)
+        products = [_products(first, each, _COARSE_TEMPLATE) for each in (first, self.encode(patches1))]
         hidden = relu(self.layer1(torch.cat(products, dim=1)))
         hidden = relu(self.layer2(hidden))
         return self.shift(hidden), hidden
@@ -146,11 +156,14 @@ class _CoarseStage(nn.Module):
 class _FineStage(nn.Module):
     """Correlates the middle 9x9 features of patch 0 with patch 1, and with its own patch, at shifts of up to a pixel."""
 
+    _read: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.encode = _Encoder(stride=1)
         # How much each pixel of the template counts, learned several times over.
         self.windows = nn.Linear(_FINE_TEMPLATE**2, _WINDOWS, bias=False)
+        self.register_buffer("_read", _places_of_shifts(), persistent=False)
         inputs = 2 * (2 * _FINE_REACH + 1) ** 2 * _WINDOWS + _HIDDEN[1]
         self.layer1 = nn.Linear(inputs, _HIDDEN[0])
         self.layer2 = nn.Linear(*_HIDDEN)
@@ -161,40 +174,50 @@ class _FineStage(nn.Module):
             self.windows.weight.normal_(0.5 / _FINE_TEMPLATE, 0.02)
 
     def forward(
-        self, features0: torch.Tensor, patches1: torch.Tensor, own: torch.Tensor, context: torch.Tensor
+        self, first: _Described, patches1: torch.Tensor, own: torch.Tensor, context: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The shift (N, 2), pixels, and the whitening (N, 3).
 
         Args:
-            features0: (N, 11, 11, 16) of the first patches.
+            first: the first patches, maps of 11x11.
             patches1: (N, 17, 17)
-            own: (N, 72) the correlation of features0 with itself.
+            own: (N, 72) their correlation with themselves.
             context: (N, 64) of the coarse stage.
         """
-        inputs = torch.cat([own, self.correlate(features0, self.encode(patches1)), context], dim=1)
+        inputs = torch.cat([own, self.correlate(first, self.encode(patches1)), context], dim=1)
         hidden = relu(self.layer2(relu(self.layer1(inputs))))
         # What the shift is read from does not learn from the covariance.
         seen = torch.cat([inputs, hidden], dim=1).detach()
         return self.shift(hidden), self.certainty2(relu(self.certainty1(seen)))
 
-    def correlate(self, features0: torch.Tensor, features1: torch.Tensor) -> torch.Tensor:
-        """Correlation (N, shifts * windows) of the middle of features0 with features1, both (N, 11, 11, 16)."""
-        middle = slice(_FINE_REACH, _FINE_REACH + _FINE_TEMPLATE)
-        template = features0[:, middle, middle].contiguous()
-        maps = [
-            (template * features1[:, y : y + _FINE_TEMPLATE, x : x + _FINE_TEMPLATE]).sum(dim=3)
-            for y in range(2 * _FINE_REACH + 1)
-            for x in range(2 * _FINE_REACH + 1)
-        ]
-        weighted: torch.Tensor = self.windows(torch.stack(maps, dim=1).flatten(2))
-        return weighted.flatten(1)
+    def correlate(self, first: _Described, second: _Described) -> torch.Tensor:
+        """Correlation (N, shifts * windows) of the middle of the first maps with the second, of 11x11 either."""
+        reach, template, shifts = _FINE_REACH, _FINE_TEMPLATE, 2 * _FINE_REACH + 1
+        # One matrix product for each row of a map: its middle by as many rows of the other map as there are shifts. Rows
+        # of all maps lie in one line; those that begin too near a map's end run into the next map, and nobody reads them.
+        middles = first.features.flatten(0, 1)[reach : 1 - shifts + reach, reach : reach + template]
+        rows = second.features.flatten(0, 1).unfold(0, shifts, 1).permute(0, 3, 1, 2).flatten(1, 2)
+        products = torch.bmm(middles, rows.transpose(1, 2))
+        size = products.shape[1] * products.shape[2]
+        each = products.flatten().unfold(0, template * size, _FINE_MAP * size)
+        maps = each.gather(1, self._read.expand(len(each), -1)).view(-1, shifts**2, template**2)
+        return self.windows(maps).flatten(1) * (first.scale * second.scale)
 
 
-def _products(features0: torch.Tensor, features1: torch.Tensor, template: int) -> torch.Tensor:
-    """Products (N, template pixels * pixels) of the middle of features0 with all of features1, both (N, M, M, 16)."""
-    first = (features0.shape[1] - template) // 2
-    middle = features0[:, first : first + template, first : first + template].flatten(1, 2)
-    return (middle @ features1.flatten(1, 2).transpose(1, 2)).flatten(1)
+def _places_of_shifts() -> torch.Tensor:
+    """(shifts * template pixels,) where the products (template rows, template columns, rows x columns of the other map)
+    of a match hold those of each shift."""
+    shift, pixel = torch.arange(2 * _FINE_REACH + 1), torch.arange(_FINE_TEMPLATE)
+    down, along, row, column = torch.meshgrid(shift, shift, pixel, pixel, indexing="ij")
+    return ((row * _FINE_TEMPLATE + column) * len(shift) * _FINE_MAP + down * _FINE_MAP + column + along).flatten()
+
+
+def _products(first: _Described, second: _Described, template: int) -> torch.Tensor:
+    """Products (N, template pixels * pixels) of the middle of the first maps with all of the second."""
+    start = (first.features.shape[1] - template) // 2
+    middle = first.features[:, start : start + template, start : start + template].flatten(1, 2)
+    products = (middle @ second.features.flatten(1, 2).transpose(1, 2)).flatten(1)
+    return products * (first.scale * second.scale)
 
 
 def _standardised(patches: torch.Tensor) -> torch.Tensor:
@@ -252,11 +275,15 @@ def refine_second(
     """
     growth = torch.ones(0, device=images[0].device) if growth is None else growth.clamp(*_GROWTH)
     batch = _BATCH_CPU if images[0].device.type == "cpu" else _BATCH_GPU
+    source0, source1 = (PatchSource(image, PATCH_SIZE) for image in images)
+    batches = max(1, -(-len(keypoints[0]) // batch))
     shifts, whitenings = [], []
-    for start in range(0, len(keypoints[0]), batch):
-        points0, points1 = (points[start : start + batch] for points in keypoints)
-        sample1 = partial(_sample_moved, images[1], points1)
-        last = network(_first_patches(images[0], points0, growth[start : start + batch]), sample1)[-1]
+    for points0, points1, larger in zip(*(each.tensor_split(batches) for each in (*keypoints, growth)), strict=True):
+        if len(larger):
+            patches0 = sample_scaled_patches(images[0], points0, PATCH_SIZE, larger)
+        else:
+            patches0 = source0.sample(points0, PATCH_SIZE)
+        last = network(patches0, partial(_sample_moved, source1, points1))[-1]
         shifts.append(last.shift)
         whitenings.append(last.whitening)
     covariances = network.covariances(torch.cat(whitenings))
@@ -268,14 +295,8 @@ def refine_second(
     )
 
 
-def _first_patches(image: torch.Tensor, keypoints: torch.Tensor, growth: torch.Tensor) -> torch.Tensor:
-    if len(growth) == 0:
-        return sample_patches(image, keypoints, PATCH_SIZE)
-    return sample_scaled_patches(image, keypoints, PATCH_SIZE, growth)
-
-
-def _sample_moved(image: torch.Tensor, keypoints: torch.Tensor, shift: torch.Tensor, size: int) -> torch.Tensor:
-    return sample_patches(image, keypoints + shift, size)
+def _sample_moved(source: PatchSource, keypoints: torch.Tensor, shift: torch.Tensor, size: int) -> torch.Tensor:
+    return source.sample(keypoints + shift, size)
 
 
 def _inside(image: torch.Tensor, keypoints: torch.Tensor) -> torch.Tensor:
