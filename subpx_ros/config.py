@@ -119,7 +119,7 @@ class PoseConfig(Settings):
         maximum=0.999999,
         live=True,
     )
-    min_iterations: int = setting(200, "Least RANSAC iterations.", minimum=1, maximum=100000, live=True)
+    min_iterations: int = setting(50, "Least RANSAC iterations.", minimum=1, maximum=100000, live=True)
     max_iterations: int = setting(5000, "Most RANSAC iterations.", minimum=1, maximum=1000000, live=True)
     seed: int = setting(0, "Seed of RANSAC's sampling.", minimum=0, maximum=2**31 - 1, live=True)
     min_matches: int = setting(

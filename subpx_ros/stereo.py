@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from subpx_ros.config import MatchingConfig
 from subpx_ros.datatypes import Array, Features
-from subpx_ros.matching.patch_search import search_right
+from subpx_ros.matching.patch_search import PatchSearch
 from subpx_ros.refinement.least_squares import match_least_squares
 from subpx_ros.triangulation import Disparities
 
@@ -48,23 +48,18 @@ def searched_disparities(
         config: range of disparities and largest difference of rows.
     """
     image = torch.from_numpy(right).to(left.image.device).float().div_(255.0)
+    pair = PatchSearch(left.image, image, principal_offset_px, config)
 
     def search(indices: NDArray[np.intp]) -> tuple[Array, Array]:
-        return _disparities(left, image, torch.from_numpy(indices), principal_offset_px, config)
+        with torch.inference_mode():
+            keypoints = left.keypoints.index_select(0, torch.from_numpy(indices).to(left.keypoints.device))
+            searched = pair.find(keypoints)
+            places, covariance = match_least_squares(left.image, image, keypoints, searched.places)
+            good = searched.found & ((places - searched.places).abs().amax(dim=1) <= _MOST_MOVED_PX)
+            good &= (places[:, 1] - keypoints[:, 1]).abs() <= config.max_row_difference_px
+            found = torch.stack([keypoints[:, 0] - places[:, 0], covariance[:, 0, 0]])
+            disparity, variance = torch.where(good, found, torch.nan).cpu().numpy().astype(np.float64)
+        return disparity, variance
 
     unknown = np.full(len(left), np.nan)
     return SearchedDisparities(unknown, unknown.copy(), search, np.zeros(len(left), dtype=bool))
-
-
-def _disparities(
-    left: Features, right: torch.Tensor, indices: torch.Tensor, principal_offset_px: float, config: MatchingConfig
-) -> tuple[Array, Array]:
-    with torch.inference_mode():
-        keypoints = left.keypoints.index_select(0, indices.to(left.keypoints.device))
-        searched = search_right(left.image, right, keypoints, principal_offset_px, config)
-        places, covariance = match_least_squares(left.image, right, keypoints, searched.places)
-        good = searched.found & ((places - searched.places).abs().amax(dim=1) <= _MOST_MOVED_PX)
-        good &= (places[:, 1] - keypoints[:, 1]).abs() <= config.max_row_difference_px
-        found = torch.stack([keypoints[:, 0] - places[:, 0], covariance[:, 0, 0]])
-        disparity, variance = torch.where(good, found, torch.nan).cpu().numpy().astype(np.float64)
-    return disparity, variance

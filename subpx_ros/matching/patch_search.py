@@ -8,6 +8,7 @@ out, and leads back to where it came from, the whole image says which pixel it i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch.nn.functional import pad
@@ -39,57 +40,108 @@ class RightPlaces:
     """(N,) bool"""
 
 
-def search_right(
-    left: torch.Tensor,
-    right: torch.Tensor,
-    keypoints: torch.Tensor,
-    principal_offset_px: float,
-    config: MatchingConfig,
-) -> RightPlaces:
-    """Where the right image shows the left keypoints.
+class PatchSearch:
+    """A rectified pair that is searched, perhaps several times; what all searches need is made at the first."""
 
-    Args:
-        left: (H, W) float32 grey in [0, 1], rectified with `right`.
-        right: the same.
-        keypoints: (N, 2) float32 pixels of the left image, at least one.
-        principal_offset_px: cx of the left camera minus cx of the right one, the disparity of a point at infinity.
-        config: range of disparities and largest difference of rows.
-    """
-    if min(left.shape) < 2 * (2 * _COARSE_RADIUS + 1):
-        return RightPlaces(keypoints, torch.zeros_like(keypoints[:, 0]), torch.zeros_like(keypoints[:, 0]).bool())
-    nearest = keypoints.round()
-    # Where the principal points lie far apart, disparities begin anywhere, also below zero.
-    first = int((principal_offset_px + config.min_disparity_px) // 2)
-    disparities = torch.arange(first, first + int(config.max_disparity_px) // 2 + 1, device=left.device)
-    half_left, half_right = _halved(left), _halved(right)
-    columns, rows = (nearest.long() // 2).T
-    disparity, unique = _along_row(half_left, half_right, columns, rows, disparities)
-    back, _ = _along_row(half_right, half_left, columns - disparity, rows, -disparities)
-    unique &= (back + disparity).abs() <= 1
-    guess = nearest.long() - torch.stack([2 * disparity, torch.zeros_like(disparity)], dim=1)
-    shift, scores = _around(left, right, nearest.long(), guess)
-    places = guess + shift + (keypoints - nearest)
-    within = keypoints[:, 0] - places[:, 0] - principal_offset_px >= config.min_disparity_px
-    within &= shift[:, 1].abs() <= config.max_row_difference_px
-    return RightPlaces(places, scores, unique & within & (scores >= _LEAST_CORRELATION))
+    def __init__(
+        self, left: torch.Tensor, right: torch.Tensor, principal_offset_px: float, config: MatchingConfig
+    ) -> None:
+        """
+        Args:
+            left: (H, W) float32 grey in [0, 1], rectified with `right`.
+            right: the same.
+            principal_offset_px: cx of the left camera minus cx of the right one, the disparity of a point at infinity.
+            config: range of disparities and largest difference of rows.
+        """
+        self._images = left, right
+        self._least_px = principal_offset_px + config.min_disparity_px
+        self._max_row_difference_px = config.max_row_difference_px
+        # Where the principal points lie far apart, disparities begin anywhere, also below zero.
+        first = int(self._least_px // 2)
+        self._disparities = range(first, first + int(config.max_disparity_px) // 2 + 1)
+
+    def find(self, keypoints: torch.Tensor) -> RightPlaces:
+        """Where the right image shows left keypoints (N, 2), float32 pixels, at least one."""
+        if min(self._images[0].shape) < 2 * (2 * _COARSE_RADIUS + 1):
+            return RightPlaces(keypoints, torch.zeros_like(keypoints[:, 0]), torch.zeros_like(keypoints[:, 0]).bool())
+        nearest = keypoints.round()
+        (columns, rows), (left, right) = (nearest.long() // 2).T, self._halves
+        disparity, found = _along_row(left, right, columns, rows, self._disparities)
+        asked = found.nonzero()[:, 0]
+        columns, rows, disparities = columns[asked], rows[asked], disparity[asked]
+        back, _ = _along_row(
+            right, left, columns - disparities, rows, range(-self._disparities[-1], 1 - self._disparities[0])
+        )
+        found[asked] = (back + disparities).abs() <= 1
+        guess = nearest.long() - torch.stack([2 * disparity, torch.zeros_like(disparity)], dim=1)
+        shift, scores = _around(*self._wholes, nearest.long(), guess)
+        places = guess + shift + (keypoints - nearest)
+        within = keypoints[:, 0] - places[:, 0] >= self._least_px
+        within &= shift[:, 1].abs() <= self._max_row_difference_px
+        return RightPlaces(places, scores, found & within & (scores >= _LEAST_CORRELATION))
+
+    @cached_property
+    def _halves(self) -> tuple[_Half, _Half]:
+        left, right = (_Half(_halved(image), len(self._disparities)) for image in self._images)
+        return left, right
+
+    @cached_property
+    def _wholes(self) -> tuple[_Windows, _Windows]:
+        side = 2 * (_FINE_RADIUS + _FINE_REACH) + 1
+        left, right = (_Windows(image, (side, side)) for image in self._images)
+        return left, right
+
+
+class _Windows:
+    """An image (H, W), which ends in `beyond`, that windows are cut from."""
+
+    def __init__(self, image: torch.Tensor, largest: tuple[int, int], beyond: float = 0.0) -> None:
+        """`largest` width and height of the windows to come."""
+        self._size, self._border = (image.shape[1], image.shape[0]), largest
+        width, height = largest
+        self._padded = pad(image, (width, width, height, height), value=beyond)
+
+    def cut(self, columns: torch.Tensor, rows: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        """Windows (N, height, width).
+
+        Args:
+            columns: (N,) int64 of the upper left pixels.
+            rows: (N,) int64 of the same.
+            size: width and height of the windows.
+        """
+        width, height = size
+        columns = columns.clamp(-width, self._size[0]) + self._border[0]
+        rows = rows.clamp(-height, self._size[1]) + self._border[1]
+        starts = (rows[:, None] + torch.arange(height, device=rows.device)) * self._padded.shape[1] + columns[:, None]
+        # Every run of pixels as a row of its own, so that each is copied as a whole.
+        runs = self._padded.flatten().unfold(0, width, 1)
+        return runs.index_select(0, starts.flatten()).view(-1, height, width)
+
+
+class _Half:
+    """An image at half the resolution."""
+
+    def __init__(self, image: torch.Tensor, disparities: int) -> None:
+        side = 2 * _COARSE_RADIUS + 1
+        self.pixels = _Windows(image, (disparities + side - 1, side))
+        lengths = pad(_lengths(image, (0, 1), side), (_COARSE_RADIUS,) * 4, value=torch.inf)
+        self.lengths = _Windows(lengths, (disparities, 1), beyond=torch.inf)
+        """Of the patch around every pixel."""
 
 
 def _along_row(
-    image0: torch.Tensor, image1: torch.Tensor, columns: torch.Tensor, rows: torch.Tensor, disparities: torch.Tensor
+    image0: _Half, image1: _Half, columns: torch.Tensor, rows: torch.Tensor, disparities: range
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The disparity (N,) int64 of the best correlation among consecutive ones, and whether no other comes near it."""
-    step, count = int(disparities[1] - disparities[0]), len(disparities)
-    radius, side = _COARSE_RADIUS, 2 * _COARSE_RADIUS + 1
-    templates, usable = _templates(image0, columns, rows, radius)
-    # From left to right in image 1, whichever way disparities run.
-    leftmost = columns - (disparities[-1] if step > 0 else disparities[0])
-    strips = _cut(image1, leftmost - radius, rows - radius, (count + side - 1, side))
+    """The disparity (N,) int64 of the best correlation, and whether no other comes near it."""
+    count, radius, side = len(disparities), _COARSE_RADIUS, 2 * _COARSE_RADIUS + 1
+    templates, usable = _templates(image0.pixels, columns, rows, radius)
+    leftmost = columns - disparities[-1]
+    strips = image1.pixels.cut(leftmost - radius, rows - radius, (count + side - 1, side))
     products = strips.new_zeros(len(columns), count)
     for y in range(side):
         for x in range(side):
             products.addcmul_(strips[:, y, x : x + count], templates[:, y, x, None])
-    lengths = pad(_lengths(image1, (0, 1), side), (radius,) * 4, value=torch.inf)
-    correlation = products / _cut(lengths, leftmost, rows, (count, 1), beyond=torch.inf)[:, 0]
+    correlation = products / image1.lengths.cut(leftmost, rows, (count, 1))[:, 0]
     best, place = correlation.max(dim=1)
     near = (torch.arange(count, device=place.device) - place[:, None]).abs() <= _NEIGHBOURHOOD
     second = correlation.masked_fill_(near, -1.0).amax(dim=1)
@@ -98,16 +150,14 @@ def _along_row(
 
 
 def _around(
-    image0: torch.Tensor, image1: torch.Tensor, places0: torch.Tensor, places1: torch.Tensor
+    image0: _Windows, image1: _Windows, places0: torch.Tensor, places1: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The shift (N, 2) float32 of places1 to the best correlation around them, and that correlation (N,)."""
     radius, side, shifts = _FINE_RADIUS, 2 * _FINE_RADIUS + 1, 2 * _FINE_REACH + 1
     templates, usable = _templates(image0, places0[:, 0], places0[:, 1], radius)
-    corner = places1 - radius - _FINE_REACH
+    columns, rows = (places1 - radius - _FINE_REACH).unbind(dim=1)
     # The keypoints come last, so that every step works along memory.
-    windows = (
-        _cut(image1, corner[:, 0], corner[:, 1], (side + shifts - 1, side + shifts - 1)).permute(1, 2, 0).contiguous()
-    )
+    windows = image1.cut(columns, rows, (side + shifts - 1, side + shifts - 1)).permute(1, 2, 0).contiguous()
     templates = templates.permute(1, 2, 0).contiguous()
     products = windows.new_zeros(shifts, shifts, len(places0))
     for y in range(side):
@@ -138,11 +188,11 @@ def _peak(correlation: torch.Tensor, row: torch.Tensor, column: torch.Tensor) ->
 
 
 def _templates(
-    image: torch.Tensor, columns: torch.Tensor, rows: torch.Tensor, radius: int
+    image: _Windows, columns: torch.Tensor, rows: torch.Tensor, radius: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Patches (N, 2 radius + 1, 2 radius + 1) of zero mean and unit length, and whether they show anything."""
     side = 2 * radius + 1
-    patches = _cut(image, columns - radius, rows - radius, (side, side))
+    patches = image.cut(columns - radius, rows - radius, (side, side))
     patches = patches - patches.mean(dim=(1, 2), keepdim=True)
     length = torch.linalg.vector_norm(patches, dim=(1, 2))
     return patches / length.clamp(min=1e-6)[:, None, None], length > side * _LEAST_DEVIATION
@@ -167,25 +217,3 @@ def _halved(image: torch.Tensor) -> torch.Tensor:
     height, width = (2 * (size // 2) for size in image.shape)
     upper, lower = image[0:height:2], image[1:height:2]
     return 0.25 * (upper[:, 0:width:2] + upper[:, 1:width:2] + lower[:, 0:width:2] + lower[:, 1:width:2])
-
-
-def _cut(
-    image: torch.Tensor, columns: torch.Tensor, rows: torch.Tensor, size: tuple[int, int], beyond: float = 0.0
-) -> torch.Tensor:
-    """Windows (N, height, width) of an image (H, W), which ends in `beyond`.
-
-    Args:
-        image: (H, W)
-        columns: (N,) int64 of the upper left pixels.
-        rows: (N,) int64 of the same.
-        size: width and height of the windows.
-        beyond: the value outside of the image.
-    """
-    width, height = size
-    padded = pad(image, (width, width, height, height), value=beyond)
-    columns = (columns + width).clamp(0, padded.shape[1] - width)
-    rows = (rows + height).clamp(0, padded.shape[0] - height)
-    starts = (rows[:, None] + torch.arange(height, device=image.device)) * padded.shape[1] + columns[:, None]
-    # Every run of pixels as a row of its own, so that each is copied as a whole.
-    runs = padded.as_strided((padded.numel() - width + 1, width), (1, 1))
-    return runs.index_select(0, starts.flatten()).view(-1, height, width)
