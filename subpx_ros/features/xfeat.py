@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import torch
 from torch import nn
-from torch.nn.functional import grid_sample, normalize, pixel_shuffle, softmax
+from torch.nn.functional import grid_sample, normalize, softmax
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from subpx_ros import weights
@@ -37,8 +37,7 @@ class XFeatDetector(Detector):
         # With one channel either order of memory is the same, and the convolutions must be told which is meant.
         padded = pad_to_multiple(images[:, None], _STRIDE).to(memory_format=_memory_format(images.device))
         descriptors, logits, reliability = self._network(padded)
-        # Channel 64 means "no keypoint"; the other 64 are the pixels of an 8x8 cell, row by row.
-        heat = pixel_shuffle(softmax(logits, dim=1)[:, : _CELL * _CELL], _CELL)[..., :height, :width]
+        heat = _pixels_of_cells(logits)[..., :height, :width]
         mask = local_maxima(heat, _NMS_RADIUS, self._config.detection_threshold)
         return [
             self._select(image, *maps)
@@ -76,6 +75,16 @@ def _memory_format(device: torch.device) -> torch.memory_format:
     return torch.channels_last if device.type == "cpu" else torch.contiguous_format
 
 
+def _pixels_of_cells(logits: torch.Tensor) -> torch.Tensor:
+    """Scores (B, 1, 8 h, 8 w) of logits (B, 65, h, w), of which the last says that there is no keypoint in the cell, the
+    others how much its 8x8 pixels, row by row, are one."""
+    batch, _, rows, columns = logits.shape
+    # Over neighbours in memory where the network lays channels side by side.
+    scores = softmax(logits.permute(0, 2, 3, 1), dim=3)[..., : _CELL * _CELL]
+    cells = scores.reshape(batch, rows, columns, _CELL, _CELL).transpose(2, 3)
+    return cells.reshape(batch, 1, _CELL * rows, _CELL * columns)
+
+
 def _sample(maps: torch.Tensor, keypoints: torch.Tensor, mode: str) -> torch.Tensor:
     """Values (N, C) of 1/8-resolution maps (C, h, w) at keypoints (N, 2).
 
@@ -85,4 +94,4 @@ def _sample(maps: torch.Tensor, keypoints: torch.Tensor, mode: str) -> torch.Ten
     height, width = maps.shape[-2:]
     image_size = _CELL * torch.tensor([width, height], device=maps.device, dtype=torch.float32)
     grid = 2.0 * keypoints / image_size - 1.0
-    return grid_sample(maps[None], grid[None, :, None], mode=mode, align_corners=False)[0, :, :, 0].T
+    return grid_sample(maps[None], grid[None, :, None], mode=mode, align_corners=False)[0, :, :, 0].T.contiguous()

@@ -22,6 +22,8 @@ _NOISE = 0.01
 """Standard deviation of the grey, white being 1, when nothing else is known."""
 _PRIOR = (3.0, 0.7, 0.15, 0.15)
 """Standard deviations of the shift along and across the row (px) and of the slopes of the disparity (px / px)."""
+_TINY = 1e-6
+"""Added to contrasts that are divided by: patches may be even."""
 _VARIANCE_SCALE = 9.0
 """How much larger squared errors are on exact data than the grey's residuals say, which neighbours share."""
 
@@ -41,51 +43,61 @@ def match_least_squares(
     steps = torch.arange(-_RADIUS, _RADIUS + 1.0, device=left.device)
     x, y = steps.repeat(len(steps)), steps.repeat_interleave(len(steps))
     weights = torch.exp(-(x**2 + y**2) / (2.0 * _SIGMA_PX**2))
-    weights = weights / weights.sum()
-    template, jacobian = _linearised(left, places0, x, y, weights)
-    weighted = jacobian * weights
+    root = (weights / weights.sum()).sqrt()
+    level, rows = _left_rows(left, places0, x, y, root)
+    # Offset and gain of the grey are taken away from sums over the pixels, which are few, instead of from the pixels.
+    sums = rows @ root
+    products = rows @ rows.transpose(1, 2) - sums[:, :, None] * sums[:, None]
+    contrast = products[:, -1, -1].clamp(min=0.0).sqrt()[:, None]
+    explained = products[:, :-1, -1] / (contrast + _TINY)
     prior = torch.diag((_NOISE / torch.tensor(_PRIOR, device=left.device)) ** 2)
-    inverse = torch.linalg.inv(weighted @ jacobian.transpose(1, 2) + prior)
-    contrast = _contrast(template, weights)
+    inverse = torch.linalg.inv(products[:, :-1, :-1] - explained[:, :, None] * explained[:, None] + prior)
 
+    warp = _warp(x, y)
     moved = places0.new_zeros(len(places0), len(_PRIOR))
     for _ in range(_STEPS):
-        along = places1[:, :1] + moved[:, :1] + x * (1.0 + moved[:, 2:3]) + y * moved[:, 3:4]
-        seen = _centred(_sampled(right, along, places1[:, 1:] + moved[:, 1:2] + y), weights)
-        residuals = seen * (contrast / (_contrast(seen, weights) + 1e-6)) - template
-        slope = (weighted @ residuals[:, :, None])[:, :, 0] + moved @ prior
+        seen = (_sampled(right, places1, moved, warp) - level) * root
+        mean = (seen @ root)[:, None]
+        common = (rows @ seen[:, :, None])[:, :, 0] - sums * mean
+        spread = (seen.square().sum(dim=1, keepdim=True) - mean.square()).clamp(min=0.0)
+        gain = contrast / (spread.sqrt() + _TINY)
+        slope = gain * (common[:, :-1] - explained * common[:, -1:] / (contrast + _TINY)) + moved @ prior
         moved = moved - (inverse @ slope[:, :, None])[:, :, 0]
-    variance = (residuals**2 * weights).sum(dim=1) + _NOISE**2
+    residual = contrast.square() + gain.square() * spread - 2.0 * gain * common[:, -1:]
+    variance = residual.clamp(min=0.0) + _NOISE**2
     pixels = 4.0 * math.pi * _SIGMA_PX**2
-    covariance = (_VARIANCE_SCALE / pixels) * variance[:, None, None] * inverse[:, :2, :2]
+    covariance = (_VARIANCE_SCALE / pixels) * variance[:, :, None] * inverse[:, :2, :2]
     return places1 + moved[:, :2], covariance
 
 
-def _linearised(
-    image: torch.Tensor, places: torch.Tensor, x: torch.Tensor, y: torch.Tensor, weights: torch.Tensor
+def _left_rows(
+    image: torch.Tensor, places: torch.Tensor, x: torch.Tensor, y: torch.Tensor, root: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Patches (N, P) of zero mean, and their derivatives (N, 4, P) without what gain and offset could explain."""
+    """The grey (N, 1) in the middle of patches, and (N, 5, P): their derivatives by the four parameters and their grey
+    beyond that of the middle, times the roots (P,) of the pixels' weights."""
     patches = sample_patches(image, places, 2 * _RADIUS + 3)
-    by_x = 0.5 * (patches[:, 1:-1, 2:] - patches[:, 1:-1, :-2]).flatten(1)
-    by_y = 0.5 * (patches[:, 2:, 1:-1] - patches[:, :-2, 1:-1]).flatten(1)
-    jacobian = torch.stack([by_x, by_y, by_x * x, by_x * y], dim=1)
-    template = _centred(patches[:, 1:-1, 1:-1].flatten(1), weights)
-    unit = (template / (_contrast(template, weights) + 1e-6))[:, None]
-    jacobian = _centred(jacobian, weights)
-    return template, jacobian - unit * (jacobian * unit * weights).sum(dim=2, keepdim=True)
+    level = patches[:, _RADIUS + 1, _RADIUS + 1, None]
+    by_x = (0.5 * root) * (patches[:, 1:-1, 2:] - patches[:, 1:-1, :-2]).flatten(1)
+    by_y = (0.5 * root) * (patches[:, 2:, 1:-1] - patches[:, :-2, 1:-1]).flatten(1)
+    grey = root * (patches[:, 1:-1, 1:-1].flatten(1) - level)
+    return level, torch.stack([by_x, by_y, by_x * x, by_x * y, grey], dim=1)
 
 
-def _centred(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    return values - (values @ weights)[..., None]
+def _warp(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """(5, 2 P): what a middle's column and row and three slopes add to column and row of each pixel (P,) of a patch."""
+    one, none = torch.ones_like(x), torch.zeros_like(x)
+    rows = [(one, none), (x, none), (y, none), (none, one), (none, y)]
+    return torch.stack([torch.stack(pair, dim=1).flatten() for pair in rows])
 
 
-def _contrast(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """(N, 1) weighted standard deviation of values (N, P) of zero mean."""
-    return (values**2 @ weights).sqrt()[:, None]
-
-
-def _sampled(image: torch.Tensor, columns: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """The image (H, W) at positions (N, P), bilinearly."""
+def _sampled(image: torch.Tensor, places: torch.Tensor, moved: torch.Tensor, warp: torch.Tensor) -> torch.Tensor:
+    """Patches (N, P) of the image (H, W) at places (N, 2) moved by (N, 4), bilinearly."""
     height, width = image.shape
-    grid = torch.stack([(2.0 * columns + 1.0) / width - 1.0, (2.0 * rows + 1.0) / height - 1.0], dim=-1)
-    return grid_sample(image[None, None], grid[None], padding_mode="border", align_corners=False)[0, 0]
+    middle = places + moved[:, :2]
+    # In the units of grid_sample, where the image reaches from -1 to 1.
+    column, row = ((2.0 * middle + 1.0) / middle.new_tensor([width, height]) - 1.0).unbind(dim=1)
+    across, down = (2.0 / width) * moved[:, 2:], torch.full_like(row, 2.0 / height)
+    grid = torch.stack([column, across[:, 0] + 2.0 / width, across[:, 1], row, down], dim=1) @ warp
+    return grid_sample(image[None, None], grid.view(1, len(places), -1, 2), padding_mode="border", align_corners=False)[
+        0, 0
+    ]
