@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -12,11 +13,14 @@ from numpy.typing import NDArray
 from subpx_ros.config import MatchingConfig
 from subpx_ros.datatypes import Array, Features
 from subpx_ros.matching.patch_search import PatchSearch
+from subpx_ros.parallel import each_by_a_thread, parts_for
 from subpx_ros.refinement.least_squares import match_least_squares
 from subpx_ros.triangulation import Disparities
 
 _MOST_MOVED_PX = 2.0
 """What least-squares matching moves farther than the search can be wrong has found something else."""
+_BATCH, _WORTH_A_THREAD = 8192, 64
+"""Keypoints: at most at a time, and at least for a thread."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +52,30 @@ def searched_disparities(
         config: range of disparities and largest difference of rows.
     """
     image = torch.from_numpy(right).to(left.image.device).float().div_(255.0)
-    pair = PatchSearch(left.image, image, principal_offset_px, config)
+
+    @cache
+    def pair() -> PatchSearch:
+        return PatchSearch(left.image, image, principal_offset_px, config)
 
     def search(indices: NDArray[np.intp]) -> tuple[Array, Array]:
         with torch.inference_mode():
             keypoints = left.keypoints.index_select(0, torch.from_numpy(indices).to(left.keypoints.device))
-            searched = pair.find(keypoints)
-            places, covariance = match_least_squares(left.image, image, keypoints, searched.places)
-            good = searched.found & ((places - searched.places).abs().amax(dim=1) <= _MOST_MOVED_PX)
-            good &= (places[:, 1] - keypoints[:, 1]).abs() <= config.max_row_difference_px
-            found = torch.stack([keypoints[:, 0] - places[:, 0], covariance[:, 0, 0]])
-            disparity, variance = torch.where(good, found, torch.nan).cpu().numpy().astype(np.float64)
+            count = parts_for(len(keypoints), keypoints.device, _BATCH, _WORTH_A_THREAD)
+            measure = partial(_disparities, left.image, image, pair(), config.max_row_difference_px)
+            found = torch.cat(each_by_a_thread(measure, keypoints.tensor_split(count)), dim=1)
+            disparity, variance = found.cpu().numpy().astype(np.float64)
         return disparity, variance
 
     unknown = np.full(len(left), np.nan)
     return SearchedDisparities(unknown, unknown.copy(), search, np.zeros(len(left), dtype=bool))
+
+
+def _disparities(
+    left: torch.Tensor, right: torch.Tensor, pair: PatchSearch, max_row_difference_px: float, keypoints: torch.Tensor
+) -> torch.Tensor:
+    """Disparities and their variances (2, N), NaN where there is none."""
+    searched = pair.find(keypoints)
+    places, covariance = match_least_squares(left, right, keypoints, searched.places)
+    good = searched.found & ((places - searched.places).abs().amax(dim=1) <= _MOST_MOVED_PX)
+    good &= (places[:, 1] - keypoints[:, 1]).abs() <= max_row_difference_px
+    return torch.where(good, torch.stack([keypoints[:, 0] - places[:, 0], covariance[:, 0, 0]]), torch.nan)

@@ -9,6 +9,7 @@ import torch
 from subpx_ros.config import MatchingConfig
 from subpx_ros.datatypes import Features, Matches
 from subpx_ros.matching.matcher import Matcher, no_matches
+from subpx_ros.parallel import each_by_a_thread, parts_for
 
 _BLOCK = 256
 """Rows of similarities that are held at a time: a megabyte for each 1024 columns."""
@@ -88,20 +89,27 @@ def nearest_in_blocks(
         reach: the columns outside of which nothing is allowed for some rows; all unless given.
     """
     count0, count1, device = len(descriptors0), len(descriptors1), descriptors0.device
-    best0, nearest1 = torch.empty(count0, device=device), torch.zeros(count0, dtype=torch.int64, device=device)
-    best1 = torch.full((count1,), -2.0, device=device)
-    for start in range(0, count0, _BLOCK):
-        rows = slice(start, min(start + _BLOCK, count0))
-        columns = reach(rows)
-        similarity = descriptors0[rows] @ descriptors1[columns].T
-        if similarity.shape[1] == 0:
-            best0[rows] = -1.0
-            continue
-        if allowed is not None:
-            similarity.masked_fill_(~allowed(rows, columns), -1.0)
-        best0[rows], nearest = _largest_of_rows(similarity)
-        nearest1[rows] = nearest + (columns.start or 0)
-        torch.maximum(best1[columns], similarity.amax(dim=0), out=best1[columns])
+    best0, nearest1 = torch.full((count0,), -1.0, device=device), torch.zeros(count0, dtype=torch.int64, device=device)
+
+    def compare(blocks: range) -> torch.Tensor:
+        """Fills the rows of these blocks; the largest values (M,) of the columns among them."""
+        best1 = torch.full((count1,), -2.0, device=device)
+        for start in blocks:
+            rows = slice(start, min(start + _BLOCK, count0))
+            columns = reach(rows)
+            similarity = descriptors0[rows] @ descriptors1[columns].T
+            if similarity.shape[1] == 0:
+                continue
+            if allowed is not None:
+                similarity.masked_fill_(~allowed(rows, columns), -1.0)
+            best0[rows], nearest = _largest_of_rows(similarity)
+            nearest1[rows] = nearest + (columns.start or 0)
+            torch.maximum(best1[columns], similarity.amax(dim=0), out=best1[columns])
+        return best1
+
+    threads = parts_for(count0, device, count0, _BLOCK)
+    shares = [range(first * _BLOCK, count0, threads * _BLOCK) for first in range(threads)]
+    best1 = torch.stack(each_by_a_thread(compare, shares)).amax(dim=0)
     return _mutual(best0, nearest1, best1, least)
 
 

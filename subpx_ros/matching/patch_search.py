@@ -8,7 +8,6 @@ out, and leads back to where it came from, the whole image says which pixel it i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch.nn.functional import pad
@@ -41,7 +40,7 @@ class RightPlaces:
 
 
 class PatchSearch:
-    """A rectified pair that is searched, perhaps several times; what all searches need is made at the first."""
+    """A rectified pair that is searched, perhaps several times and by several threads."""
 
     def __init__(
         self, left: torch.Tensor, right: torch.Tensor, principal_offset_px: float, config: MatchingConfig
@@ -53,16 +52,21 @@ class PatchSearch:
             principal_offset_px: cx of the left camera minus cx of the right one, the disparity of a point at infinity.
             config: range of disparities and largest difference of rows.
         """
-        self._images = left, right
+        self._shows_patches = min(left.shape) >= 2 * (2 * _COARSE_RADIUS + 1)
+        if not self._shows_patches:
+            return
         self._least_px = principal_offset_px + config.min_disparity_px
         self._max_row_difference_px = config.max_row_difference_px
         # Where the principal points lie far apart, disparities begin anywhere, also below zero.
         first = int(self._least_px // 2)
         self._disparities = range(first, first + int(config.max_disparity_px) // 2 + 1)
+        side = 2 * (_FINE_RADIUS + _FINE_REACH) + 1
+        self._halves = [_Half(_halved(image), len(self._disparities)) for image in (left, right)]
+        self._wholes = [_Windows(image, (side, side)) for image in (left, right)]
 
     def find(self, keypoints: torch.Tensor) -> RightPlaces:
         """Where the right image shows left keypoints (N, 2), float32 pixels, at least one."""
-        if min(self._images[0].shape) < 2 * (2 * _COARSE_RADIUS + 1):
+        if not self._shows_patches:
             return RightPlaces(keypoints, torch.zeros_like(keypoints[:, 0]), torch.zeros_like(keypoints[:, 0]).bool())
         nearest = keypoints.round()
         (columns, rows), (left, right) = (nearest.long() // 2).T, self._halves
@@ -74,22 +78,11 @@ class PatchSearch:
         )
         found[asked] = (back + disparities).abs() <= 1
         guess = nearest.long() - torch.stack([2 * disparity, torch.zeros_like(disparity)], dim=1)
-        shift, scores = _around(*self._wholes, nearest.long(), guess)
+        shift, scores = _around(self._wholes[0], self._wholes[1], nearest.long(), guess)
         places = guess + shift + (keypoints - nearest)
         within = keypoints[:, 0] - places[:, 0] >= self._least_px
         within &= shift[:, 1].abs() <= self._max_row_difference_px
         return RightPlaces(places, scores, found & within & (scores >= _LEAST_CORRELATION))
-
-    @cached_property
-    def _halves(self) -> tuple[_Half, _Half]:
-        left, right = (_Half(_halved(image), len(self._disparities)) for image in self._images)
-        return left, right
-
-    @cached_property
-    def _wholes(self) -> tuple[_Windows, _Windows]:
-        side = 2 * (_FINE_RADIUS + _FINE_REACH) + 1
-        left, right = (_Windows(image, (side, side)) for image in self._images)
-        return left, right
 
 
 class _Windows:

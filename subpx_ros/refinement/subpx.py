@@ -21,6 +21,7 @@ from torch.nn.functional import relu
 from subpx_ros import weights
 from subpx_ros.config import RefinementConfig
 from subpx_ros.datatypes import Features, Matches
+from subpx_ros.parallel import each_by_a_thread, parts_for
 from subpx_ros.refinement.patches import PatchSource, sample_scaled_patches
 from subpx_ros.refinement.refiner import Refinement, Refiner
 
@@ -41,8 +42,9 @@ _GROWTH = (0.5, 3.0)
 """A first patch is magnified within these bounds."""
 _UNKNOWN_VARIANCE = 9.0
 """px^2, per axis: what is said of a keypoint outside of the image, which stays where it is."""
-# Few enough for a processor's cache, enough for several threads to share: the products of features are many small steps.
 _BATCH_CPU, _BATCH_GPU = 1024, 8192
+_WORTH_A_THREAD = 64
+"""Matches."""
 
 SamplePatches = Callable[[torch.Tensor, int], torch.Tensor]
 """Patches (N, size, size) of the second image around its keypoints moved by (N, 2) pixels, by the shift and the size."""
@@ -274,23 +276,25 @@ def refine_second(
         growth: (M,) how much larger the second view shows a place; its first patch is magnified by it. None: not known.
     """
     growth = torch.ones(0, device=images[0].device) if growth is None else growth.clamp(*_GROWTH)
-    batch = _BATCH_CPU if images[0].device.type == "cpu" else _BATCH_GPU
     source0, source1 = (PatchSource(image, PATCH_SIZE) for image in images)
-    batches = max(1, -(-len(keypoints[0]) // batch))
-    shifts, whitenings = [], []
-    for points0, points1, larger in zip(*(each.tensor_split(batches) for each in (*keypoints, growth)), strict=True):
+
+    def refine(part: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+        points0, points1, larger = part
         if len(larger):
             patches0 = sample_scaled_patches(images[0], points0, PATCH_SIZE, larger)
         else:
             patches0 = source0.sample(points0, PATCH_SIZE)
         last = network(patches0, partial(_sample_moved, source1, points1))[-1]
-        shifts.append(last.shift)
-        whitenings.append(last.whitening)
-    covariances = network.covariances(torch.cat(whitenings))
+        return last.shift, network.covariances(last.whitening)
+
+    largest = _BATCH_CPU if growth.device.type == "cpu" else _BATCH_GPU
+    count = parts_for(len(keypoints[0]), growth.device, largest, _WORTH_A_THREAD)
+    parts = zip(*(each.tensor_split(count) for each in (*keypoints, growth)), strict=True)
+    shifts, covariances = (torch.cat(each) for each in zip(*each_by_a_thread(refine, list(parts)), strict=True))
     usable = _inside(images[0], keypoints[0]) & _inside(images[1], keypoints[1])
     unknown = _UNKNOWN_VARIANCE * torch.eye(2, device=covariances.device)
     return (
-        torch.where(usable[:, None], keypoints[1] + torch.cat(shifts), keypoints[1]),
+        torch.where(usable[:, None], keypoints[1] + shifts, keypoints[1]),
         torch.where(usable[:, None, None], covariances, unknown),
     )
 
