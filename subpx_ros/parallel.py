@@ -46,7 +46,7 @@ def each_by_a_thread(function: Callable[[_Part], _Result], parts: Sequence[_Part
             for index in range(first, len(parts), threads):
                 results[index] = function(parts[index])
 
-    with _one_thread_an_operation():
+    with one_thread_an_operation():
         helpers = [_helpers(threads - 1).submit(work, first) for first in range(1, threads)]
         try:
             work(0)
@@ -59,7 +59,8 @@ def each_by_a_thread(function: Callable[[_Part], _Result], parts: Sequence[_Part
 
 
 @contextmanager
-def _one_thread_an_operation() -> Iterator[None]:
+def one_thread_an_operation() -> Iterator[None]:
+    """PyTorch's operations by one thread each, and with them everything of this file."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

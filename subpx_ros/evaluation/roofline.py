@@ -12,6 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from subpx_ros.parallel import one_thread_an_operation
 from subpx_ros.relative_motion import Stopwatch
 
 _MATRIX, _COPIED_FLOATS, _TRIES = 1024, 16 * 2**20, 7
@@ -72,7 +73,8 @@ class CountingStopwatch(Stopwatch):
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        with super().stage(name), _Counter(self.works.setdefault(name, Work())):
+        # What other threads do goes past a counter.
+        with super().stage(name), one_thread_an_operation(), _Counter(self.works.setdefault(name, Work())):
             yield
 
 
