@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -25,7 +26,7 @@ from subpx_ros.evaluation.runner import Outcome
 from subpx_ros.odometry import VisualOdometry
 from subpx_ros.output import output_folder
 from subpx_ros.pipeline import FrontEnd
-from subpx_ros.refinement.keypt2subpx import refine_pairs
+from subpx_ros.refinement.keypt2subpx import channels_last, refine_pairs
 from subpx_ros.relative_motion import MotionEstimator, Stopwatch
 from subpx_ros.settings import to_mapping
 
@@ -117,20 +118,22 @@ def _keypt2subpx(front_end: FrontEnd, rounds: int) -> dict[str, Any]:
     """Our Keypt2Subpx in turns with the published computation, the same weights: us per match, largest difference."""
     if front_end.detector.keypt2subpx is None:
         return {}
-    network = published_network(front_end.detector.name).to(front_end.device)
+    published = published_network(front_end.detector.name).to(front_end.device)
+    ours = channels_last(copy.deepcopy(published))
     random = torch.Generator().manual_seed(0)
-    maps = (torch.rand(2 if network.use_score_map else 1, 370, 1226, generator=random),) * 2
+    maps = (torch.rand(2 if published.use_score_map else 1, 370, 1226, generator=random),) * 2
     rows = {}
     for count in _KEYPT2SUBPX_MATCHES:
         points = [10.0 + torch.rand(count, 2, generator=random) * torch.tensor([1200.0, 350.0]) for _ in range(2)]
-        descriptors = [normalize(torch.randn(count, network.descriptor_size, generator=random)) for _ in range(2)]
+        descriptors = [normalize(torch.randn(count, published.descriptor_size, generator=random)) for _ in range(2)]
         device = front_end.device
         arguments = [tuple(each.to(device) for each in pair) for pair in (points, maps, descriptors)]
+        variants = (("ours", refine_pairs, ours), ("published", refine_as_published, published))
         times: Times = {"ours": [], "published": []}
         with torch.inference_mode():
             for _ in range(rounds + 1):
                 results = []
-                for name, refine in (("ours", refine_pairs), ("published", refine_as_published)):
+                for name, refine, network in variants:
                     start = time.perf_counter()
                     results.append(refine(network, *arguments))  # type: ignore[arg-type]
                     if device.type == "cuda":

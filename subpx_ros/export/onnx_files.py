@@ -18,6 +18,7 @@ from torch import nn
 
 from subpx_ros.errors import ConfigError
 from subpx_ros.output import written_beside
+from subpx_ros.parallel import one_thread_an_operation
 
 _OPSET = 20
 _NEEDED = ("onnx", "onnxruntime", "onnxscript")
@@ -53,7 +54,8 @@ def write_onnx(
         {value.ndim + axis: size for axis, size in free.items()} if name in any_size else None
         for name, value in inputs.items()
     )
-    with torch.no_grad(), _quiet():
+    # The exporter sees what its own thread does.
+    with torch.no_grad(), one_thread_an_operation(), _quiet():
         program = torch.onnx.export(
             module.eval(),
             tuple(inputs.values()),

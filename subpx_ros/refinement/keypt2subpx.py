@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
-from torch.nn.functional import normalize
 
 from subpx_ros import weights
 from subpx_ros.config import RefinementConfig
@@ -19,13 +18,18 @@ from subpx_ros.datatypes import Features, Matches
 from subpx_ros.errors import WeightsError
 from subpx_ros.features.detector import Detector
 from subpx_ros.fit import keypt2subpx_checkpoint, shipped_keypt2subpx
+from subpx_ros.parallel import each_by_a_thread, parts_for
 from subpx_ros.refinement.patches import crop_patches
 from subpx_ros.refinement.refiner import Refinement, Refiner
 
 PATCH_RADIUS = 5
 _RESPONSE_RADIUS = 2
 _DISPLACEMENT_SCALE = 2.5
-_BATCH = 2048
+_LEAST_LENGTH = 1e-12
+"""Of a pixel's features, as published."""
+_BATCH_CPU, _BATCH_GPU = 512, 4096
+_WORTH_A_THREAD = 64
+"""Patches."""
 
 
 class Keypt2SubpxNetwork(nn.Module):
@@ -58,9 +62,11 @@ class Keypt2SubpxNetwork(nn.Module):
         maps = patches
         for convolution in (self.conv1a, self.conv1b, self.conv2a, self.conv2b):
             maps = self._activation(convolution(maps))
-        maps = normalize(self.conv3(maps), dim=1).flatten(2)
-        response = torch.bmm(descriptors[:, None], maps)[:, 0].softmax(dim=1)
-        return response @ self._grid
+        features = self.conv3(maps).permute(0, 2, 3, 1).flatten(1, 2)
+        # The features' unit length is given to their products, of which there are fewer.
+        length = torch.linalg.vector_norm(features, dim=2).clamp(min=_LEAST_LENGTH)
+        response = torch.bmm(features, descriptors[:, :, None])[:, :, 0] / length
+        return response.softmax(dim=1) @ self._grid
 
 
 class Keypt2SubpxRefiner(Refiner):
@@ -80,7 +86,7 @@ class Keypt2SubpxRefiner(Refiner):
             if not config.weights and shipped:
                 raise WeightsError(f"{error}; refinement.weights: {shipped} needs no download") from None
             raise
-        self._network = network_for(tensors, source).eval().to(device)
+        self._network = channels_last(network_for(tensors, source).eval().to(device))
         if self._network.descriptor_size != detector.descriptor_size:
             raise WeightsError(
                 f"the refiner {source} takes descriptors of {self._network.descriptor_size} values, but {detector.name} "
@@ -110,6 +116,11 @@ class Keypt2SubpxRefiner(Refiner):
         return torch.stack([features.image, features.score_map])
 
 
+def channels_last(network: Keypt2SubpxNetwork) -> Keypt2SubpxNetwork:
+    """The network with the channels of a pixel side by side in memory, which makes it faster by an eighth on a CPU."""
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 def refine_pairs(
     network: Keypt2SubpxNetwork,
     keypoints: tuple[torch.Tensor, torch.Tensor],
@@ -128,8 +139,10 @@ def refine_pairs(
         [crop_patches(view, points, PATCH_RADIUS) for view, points in zip(maps, keypoints, strict=True)]
     )
     mean = ((descriptors[0] + descriptors[1]) / 2.0).repeat(2, 1)
-    batches = zip(patches.split(_BATCH), mean.split(_BATCH), strict=True)
-    displacements = torch.cat([network(*batch) for batch in batches])
+    batch = _BATCH_CPU if mean.device.type == "cpu" else _BATCH_GPU
+    parts = parts_for(len(mean), mean.device, batch, _WORTH_A_THREAD)
+    batches = list(zip(patches.tensor_split(parts), mean.tensor_split(parts), strict=True))
+    displacements = torch.cat(each_by_a_thread(lambda each: network(*each), batches))
     count = len(keypoints[0])
     return keypoints[0] + displacements[:count], keypoints[1] + displacements[count:]
 

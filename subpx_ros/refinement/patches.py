@@ -31,7 +31,7 @@ class PatchSource:
         """
         height, width = image.shape
         self._border = largest + 1
-        self._last = image.new_tensor([width, height])
+        self._size = width, height
         columns = torch.arange(-self._border, width + self._border, device=image.device).clamp(0, width - 1)
         rows = torch.arange(-self._border, height + self._border, device=image.device).clamp(0, height - 1)
         self._padded = image.index_select(0, rows).index_select(1, columns)
@@ -43,8 +43,10 @@ class PatchSource:
         # One fraction serves all pixels of a patch, so two blends of whole pixels do what grid_sample takes thrice as long for.
         fraction = (corner - whole)[:, :, None, None]
         # Farther out there is nothing but the border.
-        whole = torch.minimum(whole.clamp(min=-self._border), self._last) + self._border
-        columns, rows = whole.long().unbind(dim=1)
+        columns, rows = (
+            places.long().clamp(-self._border, last) + self._border
+            for places, last in zip(whole.unbind(dim=1), self._size, strict=True)
+        )
         stride = self._padded.shape[1]
         starts = (rows[:, None] + torch.arange(size + 1, device=rows.device)) * stride + columns[:, None]
         # Every row of a patch is copied as a whole.
