@@ -15,7 +15,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from subpx_ros.config import Config, NodeConfig
 from subpx_ros.datasets.image_decoding import ENCODINGS
 from subpx_ros.errors import SubpxError
-from subpx_ros.ros.frames import base_from_optical
+from subpx_ros.frames import base_from_optical
 from subpx_ros.ros.messages import ImageSet, frame_from_messages
 from subpx_ros.ros.parameters import check, resolve
 from subpx_ros.settings import walk
