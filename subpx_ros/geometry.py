@@ -66,17 +66,17 @@ def logarithm(T_a_b: Array) -> Array:
     return np.concatenate([linear, vector])
 
 
+def rotation_angle(rotation: Array) -> float:
+    """Angle in radians of R (3, 3), exact for small angles too."""
+    axis = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
+    return float(np.arctan2(0.5 * np.linalg.norm(axis), 0.5 * (np.trace(rotation) - 1.0)))
+
+
 def interpolate(start: Array, end: Array, share: float) -> Array:
     """T (4, 4) at `share` of the way, beyond its ends too: along a line, turning at constant speed about one axis."""
     turn = vector_from_rotation(start[:3, :3].T @ end[:3, :3])
     rotation = start[:3, :3] @ rotation_from_vector(share * turn)
     return se3(rotation, (1.0 - share) * start[:3, 3] + share * end[:3, 3])
-
-
-def rotation_angle(rotation: Array) -> float:
-    """Angle in radians of R (3, 3), exact for small angles too."""
-    axis = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
-    return float(np.arctan2(0.5 * np.linalg.norm(axis), 0.5 * (np.trace(rotation) - 1.0)))
 
 
 def nearest_rotation(matrix: Array) -> Array:
