@@ -372,7 +372,8 @@ def test_motions_without_metres_are_not_added_and_nothing_is_missing_afterwards(
         assert np.all(np.diag(result.covariance) >= UNKNOWN_VARIANCE)
         assert not velocity.twist.any() and np.all(np.diag(velocity.covariance) >= UNKNOWN_VARIANCE)
     assert all(result.located and result.state is TrackingState.TRACKING for result in results[6:])
-    assert results[6].reference_stamp_ns == frames[3].stamp_ns, "measured over the whole gap"
+    reference_ns = results[6].reference_stamp_ns
+    assert reference_ns is not None and reference_ns <= frames[3].stamp_ns, "measured over the whole gap"
     assert position_errors(results[6:], street).max() < 0.03 * 0.5 * (FRAMES - 1)
     assert np.all(np.diag(results[-1].covariance) < 1.0)
 
