@@ -63,14 +63,18 @@ def test_a_file_holds_the_way_of_the_robot(street: StreetSequence, folder: Path,
     travel = other.travel(sequence.stamps_ns[1], sequence.stamps_ns[4])
     step = invert(street.truth[1]) @ street.truth[4]
     expected = odom_from_camera_path(step, other.mount)[:3, 3]
+    assert travel.displacement is not None
     np.testing.assert_allclose(travel.displacement, expected, atol=1e-9)
-    np.testing.assert_array_equal(recorded_odometry(str(wheels), str(folder), sequence, None).mount, T_BODY_OPTICAL)
+    unplaced = recorded_odometry(str(wheels), str(folder), sequence, None)
+    assert unplaced.mount is not None
+    np.testing.assert_array_equal(unplaced.mount, T_BODY_OPTICAL)
 
 
 def test_a_topic_of_the_bag_comes_with_the_cameras_place(street: StreetSequence, bag: Path) -> None:
     assert street.truth is not None
     sequence = open_sequence(str(bag), "mono")
     other = recorded_odometry("/ground_truth/odom", str(bag), sequence, None)
+    assert other.mount is not None
     np.testing.assert_allclose(other.mount, T_BODY_OPTICAL, atol=1e-12)
     travel = other.travel(sequence.stamps_ns[0], sequence.stamps_ns[-1])
     assert travel.metres == pytest.approx(float(np.linalg.norm(street.truth[-1, :3, 3])), rel=1e-9)
