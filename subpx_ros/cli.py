@@ -36,6 +36,16 @@ app.command()(report)
 RUN_OUTPUTS = "poses.txt, trajectory.tum, summary.json, config.yaml, pictures; 'subpx report' makes one page of it"
 
 Mode = Annotated[str | None, typer.Option(help="auto, mono, stereo or rgbd.")]
+ScaleFrom = Annotated[
+    str | None,
+    typer.Option(help="Mono: metres from another odometry, a TUM file of robot poses or a topic of the bag."),
+]
+CameraInBase = Annotated[
+    str | None,
+    typer.Option(
+        help="With --scale-from: 'x y z roll pitch yaw' of the camera on the robot (m, rad), looking along x."
+    ),
+]
 Frames = Annotated[str | None, typer.Option(help="A:B, only the frames A <= index < B.")]
 
 
@@ -57,6 +67,8 @@ def run(
     config: ConfigFile = None,
     frames: Frames = None,
     rerun: Annotated[Path | None, typer.Option(help="Rerun recording (.rrd) of everything, to write too.")] = None,
+    scale_from: ScaleFrom = None,
+    camera_in_base: CameraInBase = None,
 ) -> None:
     """Odometry over a recording, without a ROS graph."""
     from subpx_ros.config import load_config
@@ -65,8 +77,14 @@ def run(
     from subpx_ros.output import output_folder
 
     window = parse_frames(frames)
-    settings = load_config(given(preset=preset, mode=mode, refiner=refiner, device=device), config)
+    wheels = {} if scale_from is None else {"odometry": {"wheel_odometry": True}}
+    settings = load_config(given(preset=preset, mode=mode, refiner=refiner, device=device) | wheels, config)
     sequence = open_sequence(source, settings.mode, window)
+    other = None
+    if scale_from is not None:
+        from subpx_ros.recorded_odometry import recorded_odometry
+
+        other = recorded_odometry(scale_from, source, sequence, camera_in_base)
     output_folder(out)
 
     from subpx_ros.evaluation.run import write_run
@@ -74,10 +92,10 @@ def run(
     from subpx_ros.offline import run_recorded, run_sequence
 
     if rerun is None:
-        record = run_sequence(sequence, settings, source, note)
+        record = run_sequence(sequence, settings, source, note, other=other)
     else:
         output_folder(rerun.parent)
-        record = run_recorded(sequence, settings, source, note, rerun)
+        record = run_recorded(sequence, settings, source, note, rerun, other)
     print_summary(write_run(record, out))
     say(f"outputs in {out}: {RUN_OUTPUTS}")
 

@@ -209,10 +209,29 @@ class OdometryConfig(Settings):
     camera_height_m: float = setting(
         0.0,
         "mono: height of the camera over the ground that it drives along, from which its motion gets metres; 0: not known, "
-        "every motion has unit length.",
+        "every motion has unit length, unless something else says how far it goes.",
         unit="m",
         minimum=0.0,
         maximum=100.0,
+    )
+    wheel_odometry: bool = setting(
+        False,
+        "mono: motions get their length from another odometry, of wheels for instance: the node hears it on wheel_odom, "
+        "'subpx run' takes it with --scale-from. Goes before camera_height_m.",
+    )
+    wheel_deviation: float = setting(
+        0.02,
+        "wheel_odometry: relative standard deviation of its distances, where its messages claim no covariance of the twist.",
+        minimum=0.0001,
+        maximum=1.0,
+    )
+    speed_mps: float = setting(
+        0.0,
+        "mono: the one speed that the camera has whenever it moves, as on a rail or a conveyor; 0: not known. Goes behind "
+        "wheel_odometry and camera_height_m.",
+        unit="m/s",
+        minimum=0.0,
+        maximum=200.0,
     )
     depth_baseline_m: float = setting(
         0.075,

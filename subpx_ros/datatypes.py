@@ -216,7 +216,7 @@ class RelativePose:
 
     status: PoseStatus
     reason: str = ""
-    """One clause for people; empty when status is OK."""
+    """One clause for people: why there is no pose, or why one that should be metric is not; empty where all is well."""
     T_reference_current: Array | None = None
     """(4, 4); translation in metres, or of unit length when not metric. None unless status is OK."""
     covariance: Array | None = None

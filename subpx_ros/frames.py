@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from subpx_ros.datatypes import Array
+from subpx_ros.errors import ConfigError
 from subpx_ros.geometry import invert, se3
 
 T_BODY_OPTICAL: Array = se3(np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]), np.zeros(3))
@@ -21,6 +24,34 @@ def camera_path_from_odom(T_odom_base: Array, T_base_camera: Array = T_BODY_OPTI
     """The inverse of `odom_from_camera_path`."""
     poses: Array = invert(T_base_camera) @ T_odom_base @ T_base_camera
     return poses
+
+
+def base_from_optical(camera_in_base: str) -> Array:
+    """T_base_optical (4, 4) from 'x y z roll pitch yaw', the camera's body axes in the base frame, m and rad.
+
+    Rotations are about the fixed axes x, y, z in this order, as in URDF. Raises ConfigError unless it is six finite
+    numbers.
+    """
+    try:
+        values = [float(word) for word in camera_in_base.split()]
+    except ValueError:
+        values = []
+    if len(values) != 6 or not all(math.isfinite(value) for value in values):
+        raise ConfigError(
+            f"setting 'camera_in_base' takes six finite numbers 'x y z roll pitch yaw' (m, rad); got {camera_in_base!r}"
+        )
+    T_base_body = se3(_from_roll_pitch_yaw(*values[3:]), np.array(values[:3]))
+    T_base_optical: Array = T_base_body @ T_BODY_OPTICAL
+    return T_base_optical
+
+
+def _from_roll_pitch_yaw(roll: float, pitch: float, yaw: float) -> Array:
+    sines, cosines = np.sin([roll, pitch, yaw]), np.cos([roll, pitch, yaw])
+    about_x = np.array([[1, 0, 0], [0, cosines[0], -sines[0]], [0, sines[0], cosines[0]]])
+    about_y = np.array([[cosines[1], 0, sines[1]], [0, 1, 0], [-sines[1], 0, cosines[1]]])
+    about_z = np.array([[cosines[2], -sines[2], 0], [sines[2], cosines[2], 0], [0, 0, 1]])
+    rotation: Array = about_z @ about_y @ about_x
+    return rotation
 
 
 def quaternion_from_rotation(rotation: Array) -> Array:

@@ -72,6 +72,13 @@ def rotation_angle(rotation: Array) -> float:
     return float(np.arctan2(0.5 * np.linalg.norm(axis), 0.5 * (np.trace(rotation) - 1.0)))
 
 
+def interpolate(start: Array, end: Array, share: float) -> Array:
+    """T (4, 4) at `share` of the way, beyond its ends too: along a line, turning at constant speed about one axis."""
+    turn = vector_from_rotation(start[:3, :3].T @ end[:3, :3])
+    rotation = start[:3, :3] @ rotation_from_vector(share * turn)
+    return se3(rotation, (1.0 - share) * start[:3, 3] + share * end[:3, 3])
+
+
 def nearest_rotation(matrix: Array) -> Array:
     """The rotation (3, 3) closest to a matrix in the Frobenius norm."""
     u, _, vt = np.linalg.svd(matrix)

@@ -24,6 +24,8 @@ def judge(
     if relative.status is PoseStatus.NO_REFERENCE:
         return TrackingState.INITIALISING, relative.reason
     if relative.ok:
+        if relative.reason and not stands_still:
+            return TrackingState.DEGRADED, relative.reason
         weakness = _weakness(int(np.count_nonzero(relative.inliers)), usable, config)
         return (TrackingState.DEGRADED, weakness) if weakness else (TrackingState.TRACKING, "")
     if relative.status is PoseStatus.DEGENERATE and not metric:

@@ -27,6 +27,7 @@ from subpx_ros.judgement import Standstill, judge
 from subpx_ros.motion_model import MotionModel
 from subpx_ros.pipeline import FrontEnd
 from subpx_ros.relative_motion import Motion, MotionEstimator, Stopwatch, View
+from subpx_ros.scale import OtherOdometry
 from subpx_ros.window import SlidingWindow, WindowEstimate
 from subpx_ros.window.tracks import Tracks
 
@@ -69,6 +70,7 @@ class VisualOdometry:
         rig: Rig,
         report: Callable[[str], None] = lambda line: None,
         front_end: FrontEnd | None = None,
+        other: OtherOdometry | None = None,
     ) -> None:
         """
         Args:
@@ -76,15 +78,17 @@ class VisualOdometry:
             rig: the cameras of every frame to come.
             report: called with lines for people while models load.
             front_end: models that are loaded already, for the same configuration.
+            other: another odometry of the robot, which says how far one camera moves where the configuration wants that.
 
         Raises:
             DataError: the rig lacks the second camera or the depth that the mode asks for.
+            ConfigError: there is no `other`, and the configuration wants it.
             SubpxError: a model, its weights or the device cannot be had.
         """
         self._config = config.odometry
         self._rig = rig
         self._front_end = front_end or FrontEnd(config, report)
-        self._estimator = MotionEstimator(config, rig, self._front_end)
+        self._estimator = MotionEstimator(config, rig, self._front_end, other)
         self.reset()
 
     @property
@@ -121,8 +125,6 @@ class VisualOdometry:
         """The frame that the window began with."""
         self._T_odom_camera = np.eye(4)
         self._covariance = np.zeros((6, 6))
-        self._metric = self._estimator.may_be_metric
-        """Whether all motions up to now were in metres."""
         self._estimator.reset()
 
     def reconfigure(self, config: Config) -> None:
@@ -155,7 +157,7 @@ class VisualOdometry:
             T_odom_camera=self._T_odom_camera,
             covariance=self._covariance,
             located=outcome.located,
-            metric=self._metric,
+            metric=self._estimator.may_be_metric,
             relative_pose=relative,
             reference_stamp_ns=outcome.reference.view.stamp_ns if outcome.reference else None,
             matches=matches,
@@ -188,8 +190,9 @@ class VisualOdometry:
             state, reason = judge(
                 motion.pose, motion.usable, stands_still=still, metric=self._estimator.metric, config=self._config
             )
-            # One camera that turned on the spot is not lost, but where it looks is not known.
-            located = motion.pose.ok or state is TrackingState.TRACKING
+            # One camera that turned on the spot is not lost, but where it looks is not known; nor where it is while it
+            # is to have metres and nobody says how far it moved.
+            located = state is TrackingState.TRACKING or (motion.pose.ok and (still or not motion.pose.reason))
             outcome = _Outcome(reference, motion, state, reason, located, still)
             if state is not TrackingState.LOST:
                 break
@@ -225,7 +228,7 @@ class VisualOdometry:
     def _learn_motion(self, view: View, outcome: _Outcome) -> None:
         if outcome.stands_still:
             self._model.stopped()
-        elif outcome.reference is not None and outcome.motion.pose.T_reference_current is not None:
+        elif outcome.located and outcome.reference is not None and outcome.motion.pose.T_reference_current is not None:
             seconds = (view.stamp_ns - outcome.reference.view.stamp_ns) * 1e-9
             self._model.measured(outcome.motion.pose.T_reference_current, seconds)
 
@@ -257,7 +260,6 @@ class VisualOdometry:
             return
         assert pose.T_reference_current is not None and pose.covariance is not None
         T_found, covariance = pose.T_reference_current, pose.covariance
-        self._metric &= pose.metric
         if outcome.stands_still:
             T_shown = invert(reference.T_odom_camera) @ self._T_odom_camera
             T_found, covariance = self._standstill.shown(T_shown, T_found, covariance, self._config.standstill_sigmas)
@@ -270,10 +272,12 @@ class VisualOdometry:
         """Decide what the next frames are related to.
 
         A frame that hardly moved does not replace its reference, so that standing still does not drift. One that could
-        not be related stands beside the reference, which a single bad image must not cost, unless there is too little in it.
+        not be related, or without the length of its motion, stands beside the reference, which a single bad image must
+        not cost, unless there is too little in it.
         """
         new = _Reference(view, self._T_odom_camera, self._covariance)
-        if outcome.state in (TrackingState.LOST, TrackingState.INITIALISING):
+        unrelated = outcome.state in (TrackingState.LOST, TrackingState.INITIALISING)
+        if unrelated or (outcome.motion.pose.ok and not outcome.located):
             if not self._estimator.too_empty(view):
                 self._references = [*self._references[:1], new]
                 self._interruption = ""

@@ -16,6 +16,7 @@ from subpx_ros.datatypes import Array, Frame, OdometryResult, RefinedMatches
 from subpx_ros.evaluation.run import MatchedFrames, RunRecord
 from subpx_ros.odometry import VisualOdometry
 from subpx_ros.pipeline import FrontEnd
+from subpx_ros.scale import OtherOdometry
 from subpx_ros.settings import to_mapping
 
 _MOST_OFFSETS = 200
@@ -32,6 +33,7 @@ def run_sequence(
     observe: Callable[[Frame, OdometryResult], None] = lambda frame, result: None,
     front_end: FrontEnd | None = None,
     progress: bool = True,
+    other: OtherOdometry | None = None,
 ) -> RunRecord:
     """Process every frame in order.
 
@@ -43,11 +45,12 @@ def run_sequence(
         observe: called with every frame and what it gave.
         front_end: models that are loaded already, for the same configuration.
         progress: whether to show a bar.
+        other: another odometry of the robot, which gives one camera its metres.
 
     Raises:
         SubpxError: the configuration does not fit the sequence, a model cannot be had, or a frame cannot be read.
     """
-    odometry = VisualOdometry(config, sequence.rig, report, front_end)
+    odometry = VisualOdometry(config, sequence.rig, report, front_end, other)
     results: list[OdometryResult] = []
     offsets: list[Array] = []
     example: MatchedFrames | None = None
@@ -88,7 +91,12 @@ def run_sequence(
 
 
 def run_recorded(
-    sequence: Sequence, config: Config, source: str, report: Callable[[str], None], path: Path
+    sequence: Sequence,
+    config: Config,
+    source: str,
+    report: Callable[[str], None],
+    path: Path,
+    other: OtherOdometry | None = None,
 ) -> RunRecord:
     """As `run_sequence`, and everything into a Rerun recording (.rrd).
 
@@ -99,7 +107,7 @@ def run_recorded(
     from subpx_ros.evaluation.rerun_recording import recording
 
     with recording(path, sequence.rig, sequence.name) as taken:
-        record = run_sequence(sequence, config, source, report, taken.add)
+        record = run_sequence(sequence, config, source, report, taken.add, other=other)
         taken.finish(record.poses, record.truth, record.metric)
     return record
 

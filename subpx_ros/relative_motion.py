@@ -17,10 +17,10 @@ from subpx_ros.datatypes import Array, Features, Frame, Matches, RefinedMatches,
 from subpx_ros.depth import disparity_from_depth, virtual_pair
 from subpx_ros.errors import DataError
 from subpx_ros.geometry import invert, transform_points
-from subpx_ros.mono_scale import MonoScale
 from subpx_ros.pipeline import FrontEnd
 from subpx_ros.pose import estimate_mono, estimate_stereo
 from subpx_ros.rectification import RightCentre
+from subpx_ros.scale import OtherOdometry, mono_scale
 from subpx_ros.stereo import searched_disparities
 from subpx_ros.triangulation import Disparities, StereoPoints, triangulate
 from subpx_ros.window import SlidingWindow
@@ -82,8 +82,13 @@ class Stopwatch:
 class MotionEstimator:
     """Describes and relates the frames of one rig. What it learns of the rig while driving is all that it remembers."""
 
-    def __init__(self, config: Config, rig: Rig, front_end: FrontEnd) -> None:
-        """Raises DataError: the rig lacks the second camera or the depth that the mode asks for."""
+    def __init__(self, config: Config, rig: Rig, front_end: FrontEnd, other: OtherOdometry | None = None) -> None:
+        """`other` gives one camera its metres where the configuration wants that.
+
+        Raises:
+            DataError: the rig lacks the second camera or the depth that the mode asks for.
+            ConfigError: there is no `other`, and the configuration wants it.
+        """
         self.mode = _mode_for(config.mode, rig)
         """mono, stereo or rgbd."""
         self.metric = self.mode != "mono"
@@ -91,8 +96,7 @@ class MotionEstimator:
         self._rig = rig
         self._pair = virtual_pair(rig, config.odometry.depth_baseline_m) if self.mode == "rgbd" else rig
         self._front_end = front_end
-        height_m = config.odometry.camera_height_m
-        self._mono_scale = MonoScale(rig.left, height_m) if self.mode == "mono" and height_m else None
+        self._mono_scale = mono_scale(config.odometry, rig.left, other) if self.mode == "mono" else None
         self.reset()
 
     def reset(self) -> None:
@@ -104,7 +108,7 @@ class MotionEstimator:
 
     @property
     def may_be_metric(self) -> bool:
-        """Whether poses are in metres, or can be when the ground is seen."""
+        """Whether poses are in metres, or are when somebody knows how far one camera moved."""
         return self.metric or self._mono_scale is not None
 
     def reconfigure(self, config: Config) -> None:
@@ -209,7 +213,7 @@ class MotionEstimator:
                 camera, pixels = self._rig.left, (matches.refined0, matches.refined1)
                 pose = estimate_mono(*pixels, camera, camera, self._config.pose, matches.covariance1)
                 if self._mono_scale is not None:
-                    pose = self._mono_scale.metric(pose, matches, (current.stamp_ns - reference.stamp_ns) * 1e-9)
+                    pose = self._mono_scale.metric(pose, matches, reference.stamp_ns, current.stamp_ns)
                 return Motion(matches, pose, np.full((len(matches), 3), np.nan), indices0, indices1, len(matches))
             # The first point is where it is seen: what is uncertain is where the second image shows it.
             certain = None if matches.covariance1 is None else np.zeros_like(matches.covariance1)

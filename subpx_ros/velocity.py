@@ -35,7 +35,7 @@ class Velocimeter:
     def update(self, result: OdometryResult) -> Velocity:
         """Of the camera, in optical axes, between the frame before and this one."""
         before, self._before = self._before, result
-        if before is None or not before.located or result.stamp_ns <= before.stamp_ns:
+        if before is None or not before.located or not result.located or result.stamp_ns <= before.stamp_ns:
             return UNKNOWN_VELOCITY
         covariance = _covariance_of_step(before, result)
         if covariance is None:

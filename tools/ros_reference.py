@@ -40,6 +40,7 @@ TEXTS = {
     "image_rect": "the image, rectified",
     "camera_info": "its calibration",
     "depth/image_rect": "depth registered to the image: 16UC1 in mm or 32FC1 in m; 0, NaN and infinity are unknown",
+    "wheel_odom": "with odometry.wheel_odometry: another odometry of the robot, which tells how far it moved",
     "/tf_static": "where the camera sits on the robot, unless camera_in_base says it",
     "odom": "pose of base_frame in odom_frame and velocity of base_frame, each with covariance; every frame",
     "path": "the poses so far, at most path_length; twice a second",
@@ -85,7 +86,8 @@ class Interface:
 
 def interface(mode: str, context: Context) -> Interface:
     """What an active node of that mode has, besides what every node has."""
-    given = {"mode": mode, "preset": "sift", "refiner": "none", "device": "cpu", "autostart": False}
+    given: dict[str, Any] = {"mode": mode, "preset": "sift", "refiner": "none", "device": "cpu", "autostart": False}
+    given["odometry.wheel_odometry"] = True
     node = OdometryNode(
         context=context,
         namespace=ROBOT,

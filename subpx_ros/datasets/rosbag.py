@@ -11,7 +11,7 @@ from rosbags.interfaces import Connection
 
 from subpx_ros.console import note
 from subpx_ros.datasets.bag_reader import BagReader, header_stamp, is_bag
-from subpx_ros.datasets.bag_topics import COMPRESSED, choose_streams
+from subpx_ros.datasets.bag_topics import COMPRESSED, Streams, choose_streams
 from subpx_ros.datasets.camera_info import cameras_from_infos
 from subpx_ros.datasets.depth_decoding import decode_compressed_depth, decode_depth
 from subpx_ros.datasets.image_decoding import decode_grey, decode_image
@@ -131,22 +131,25 @@ class BagSequence(Sequence):
             note(f"{self._path}: {truth.topic} lacks {missing} of the frames' stamps and is not used")
             return None
         T_odom_base = np.array([poses[stamp] for stamp in stamps_ns])
-        return relative_to_first(camera_path_from_odom(T_odom_base, self._camera_in(child_frame)))
+        T_base_camera = camera_in(self._bag, self._streams, child_frame)
+        # Without a transform the base is at the camera, in body axes.
+        return relative_to_first(
+            camera_path_from_odom(T_odom_base, T_BODY_OPTICAL if T_base_camera is None else T_base_camera)
+        )
 
-    def _camera_in(self, base_frame: str) -> Array:
-        """T_base_camera from /tf_static; without it the base is at the camera, in body axes."""
-        connection = self._streams.static_transforms
-        if connection is None:
-            return T_BODY_OPTICAL
-        tree = StaticTransforms()
-        for _, _, raw in self._bag.messages([connection]):
-            for stamped in self._bag.decode(raw, connection).transforms:
-                position, rotation = stamped.transform.translation, stamped.transform.rotation
-                T_parent_child = _rigid(position, rotation, f"{self._path} /tf_static")
-                tree.add(stamped.header.frame_id, stamped.child_frame_id, T_parent_child)
-        camera_frame = self._bag.first(self._streams.images[0]).header.frame_id
-        T_base_camera = tree.find(base_frame, camera_frame)
-        return T_BODY_OPTICAL if T_base_camera is None else T_base_camera
+
+def camera_in(bag: BagReader, streams: Streams, base_frame: str) -> Array | None:
+    """T_base_camera (4, 4) of the left or only camera from the bag's /tf_static; None where that does not connect them."""
+    connection = streams.static_transforms
+    if connection is None:
+        return None
+    tree = StaticTransforms()
+    for _, _, raw in bag.messages([connection]):
+        for stamped in bag.decode(raw, connection).transforms:
+            position, rotation = stamped.transform.translation, stamped.transform.rotation
+            T_parent_child = _rigid(position, rotation, f"{bag.path} /tf_static")
+            tree.add(stamped.header.frame_id, stamped.child_frame_id, T_parent_child)
+    return tree.find(base_frame, bag.first(streams.images[0]).header.frame_id)
 
 
 def _fields(message: Any) -> tuple[Any, ...]:

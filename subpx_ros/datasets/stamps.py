@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from subpx_ros.console import note
 from subpx_ros.datatypes import Array
 from subpx_ros.errors import DataError
-from subpx_ros.geometry import invert, logarithm, rotation_from_vector, se3
+from subpx_ros.geometry import interpolate
 
 LONGEST_APART_NS = 20_000_000
 """Images that belong together may be stamped this far apart, and less than half a period."""
@@ -87,10 +87,4 @@ class Track:
             return None
         shares = (stamps - tracked[before]) / np.maximum(gaps, 1)
         ends = zip(self.poses[before], self.poses[after], shares, strict=True)
-        return np.array([_between(start, end, float(share)) for start, end, share in ends])
-
-
-def _between(start: Array, end: Array, share: float) -> Array:
-    turn = logarithm(invert(start) @ end)[3:]
-    rotation = start[:3, :3] @ rotation_from_vector(share * turn)
-    return se3(rotation, (1.0 - share) * start[:3, 3] + share * end[:3, 3])
+        return np.array([interpolate(start, end, float(share)) for start, end, share in ends])

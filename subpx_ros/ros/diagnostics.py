@@ -48,6 +48,16 @@ class Machine:
 
 
 @dataclass(frozen=True)
+class Heard:
+    """What became of the messages on an input since the node was activated."""
+
+    received: int
+    refused: int
+    trouble: str
+    """What is wrong now, or was lately; empty where nothing is."""
+
+
+@dataclass(frozen=True)
 class _Event:
     """One status, and when it was published."""
 
@@ -110,13 +120,14 @@ class Diagnostics:
         while len(self._events) > 1 and now_s - self._events[0].time_s > WINDOW_S:
             self._events.popleft()
 
-    def report(self, stamp: Time, machine: Machine, assumed: str = "") -> DiagnosticArray:
+    def report(self, stamp: Time, machine: Machine, assumed: str = "", wheels: Heard | None = None) -> DiagnosticArray:
         """All entries.
 
         Args:
             stamp: now, by the node's clock.
             machine: what the odometry runs on.
             assumed: why the camera's place on the robot is not known; empty where it is.
+            wheels: what became of the messages of the other odometry, where metres come from it.
         """
         with self._lock:
             self._forget()
@@ -125,16 +136,22 @@ class Diagnostics:
         array = DiagnosticArray()
         array.header.stamp = stamp
         entries = (
-            (self._tracking(events, assumed), "tracking"),
+            (self._tracking(events, assumed, wheels), "tracking"),
             (self._images(events, seconds), "complete sets of images arrive"),
             (self._processing(events, seconds, machine), "keeps up"),
         )
         array.status = [entry.message(self._node_name, otherwise) for entry, otherwise in entries]
         return array
 
-    def _tracking(self, events: list[_Event], assumed: str) -> _Entry:
+    def _tracking(self, events: list[_Event], assumed: str, wheels: Heard | None) -> _Entry:
         entry = _Entry("tracking")
         entry.check(bool(assumed), assumed)
+        if wheels is not None:
+            entry.check(bool(wheels.trouble), f"wheel odometry: {wheels.trouble}")
+            entry.values |= {
+                "wheel odometry received": _text(wheels.received),
+                "wheel odometry refused": _text(wheels.refused),
+            }
         if not events:
             entry.check(True, "no images yet")
             return entry

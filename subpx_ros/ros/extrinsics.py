@@ -15,8 +15,7 @@ from subpx_ros.config import NodeConfig
 from subpx_ros.datasets.text import pose_from_quaternion
 from subpx_ros.datatypes import Array
 from subpx_ros.errors import DataError
-from subpx_ros.frames import T_BODY_OPTICAL
-from subpx_ros.ros.frames import base_from_optical
+from subpx_ros.frames import T_BODY_OPTICAL, base_from_optical
 from subpx_ros.transforms import StaticTransforms
 
 _QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -33,14 +32,18 @@ class Mount:
 
 
 class Extrinsics:
-    """Listens to /tf_static from when it is made until it is closed, unless the parameter says where the camera is.
+    """Listens to /tf_static from when it is made until it is closed, unless the parameter says all that will be asked.
 
     Only static transforms are read: what moves between base and camera cannot be part of a rigid pose, and /tf is too
     busy on a robot to be listened to for it.
     """
 
-    def __init__(self, node: Node, settings: NodeConfig) -> None:
-        """Raises ConfigError when camera_in_base cannot be read."""
+    def __init__(self, node: Node, settings: NodeConfig, other_frames: bool = False) -> None:
+        """`other_frames`: whether `base_in` will be asked.
+
+        Raises:
+            ConfigError: camera_in_base cannot be read.
+        """
         self._node = node
         self._settings = settings
         self._transforms = StaticTransforms()
@@ -49,7 +52,7 @@ class Extrinsics:
         self._mounts: dict[str, Mount] = {}
         self._given = Mount(base_from_optical(settings.camera_in_base)) if settings.camera_in_base else None
         self._subscription = None
-        if self._given is None:
+        if self._given is None or other_frames:
             self._subscription = node.create_subscription(TFMessage, "/tf_static", self._receive, _QOS)
 
     def mount(self, frame_id: str) -> Mount:
@@ -63,6 +66,11 @@ class Extrinsics:
         if frame_id not in self._mounts:
             self._mounts = {frame_id: self._look_up(frame_id)}
         return self._mounts[frame_id]
+
+    def base_in(self, frame: str) -> Array | None:
+        """T_frame_base (4, 4) of the base in another frame of the robot, as /tf_static has it by now; None: it has not."""
+        with self._changed:
+            return self._transforms.find(frame, self._settings.base_frame)
 
     def prepare(self) -> None:
         """While nobody calls `mount`: the next image is the first one, and may be waited for."""

@@ -7,43 +7,11 @@ X = T_base_optical, fixed on the robot, T_odom_base = X T_odom_camera X^-1.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from subpx_ros.datatypes import Array
-from subpx_ros.errors import ConfigError
-from subpx_ros.frames import T_BODY_OPTICAL
-from subpx_ros.geometry import hat, se3
+from subpx_ros.geometry import hat
 from subpx_ros.velocity import Velocity
-
-
-def base_from_optical(camera_in_base: str) -> Array:
-    """T_base_optical (4, 4) from 'x y z roll pitch yaw', the camera's body axes in the base frame, m and rad.
-
-    Rotations are about the fixed axes x, y, z in this order, as in URDF. Raises ConfigError unless it is six finite
-    numbers.
-    """
-    try:
-        values = [float(word) for word in camera_in_base.split()]
-    except ValueError:
-        values = []
-    if len(values) != 6 or not all(math.isfinite(value) for value in values):
-        raise ConfigError(
-            f"setting 'camera_in_base' takes six finite numbers 'x y z roll pitch yaw' (m, rad); got {camera_in_base!r}"
-        )
-    T_base_body = se3(_from_roll_pitch_yaw(*values[3:]), np.array(values[:3]))
-    T_base_optical: Array = T_base_body @ T_BODY_OPTICAL
-    return T_base_optical
-
-
-def _from_roll_pitch_yaw(roll: float, pitch: float, yaw: float) -> Array:
-    sines, cosines = np.sin([roll, pitch, yaw]), np.cos([roll, pitch, yaw])
-    about_x = np.array([[1, 0, 0], [0, cosines[0], -sines[0]], [0, sines[0], cosines[0]]])
-    about_y = np.array([[cosines[1], 0, sines[1]], [0, 1, 0], [-sines[1], 0, cosines[1]]])
-    about_z = np.array([[cosines[2], -sines[2], 0], [sines[2], cosines[2], 0], [0, 0, 1]])
-    rotation: Array = about_z @ about_y @ about_x
-    return rotation
 
 
 def covariance_to_base(covariance: Array, T_odom_base: Array, T_base_optical: Array) -> Array:

@@ -13,8 +13,9 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from subpx_ros.config import NodeConfig
+from subpx_ros.errors import DataError
 from subpx_ros.ros import distro
-from subpx_ros.ros.messages import ImageSet, stamp_to_ns
+from subpx_ros.ros.messages import ImageSet, check_stamp, stamp_to_ns
 
 TOPICS = {
     "mono": ("image_rect", "camera_info"),
@@ -64,8 +65,10 @@ class _WatchedSubscriber(distro.Subscriber):  # type: ignore[misc]
     def callback(self, message: Any) -> None:
         self.new += 1
         stamp = message.header.stamp
-        if stamp.sec < 0 or stamp.nanosec >= 10**9:
-            self.trouble = f"the stamp {stamp.sec} s {stamp.nanosec} ns is no time"
+        try:
+            check_stamp(stamp)
+        except DataError as error:
+            self.trouble = str(error)
             return
         self.trouble, self.last_ns = "", stamp_to_ns(stamp)
         super().callback(message)

@@ -174,6 +174,12 @@ def _camera_info(camera: Camera, baseline_m: float, header: Header) -> CameraInf
     )
 
 
+def check_stamp(stamp: Time) -> None:
+    """Raises DataError for what a ROS time cannot hold, though the message can."""
+    if stamp.sec < 0 or stamp.nanosec >= _NS_PER_S:
+        raise DataError(f"the stamp {stamp.sec} s {stamp.nanosec} ns is no time")
+
+
 def stamp_to_ns(stamp: Time) -> int:
     return int(stamp.sec) * _NS_PER_S + int(stamp.nanosec)
 

@@ -35,7 +35,9 @@ from subpx_ros.ros.messages import ImageSet, frame_from_messages
 from subpx_ros.ros.outputs import Outputs
 from subpx_ros.ros.parameters import Effective, NodeParameters
 from subpx_ros.ros.tracker import Tracker
+from subpx_ros.ros.wheel_odometry import WheelOdometry, check_topics
 from subpx_ros.ros.worker import Worker, converts_ahead
+from subpx_ros.scale import OtherOdometry, metres_from
 
 NODE_NAME = "subpx_odometry"
 
@@ -54,6 +56,8 @@ class OdometryNode(LifecycleNode):
         self._extrinsics: Extrinsics | None = None
         self._outputs: Outputs | None = None
         self._inputs: Inputs | None = None
+        self._other: OtherOdometry | None = None
+        self._wheels: WheelOdometry | None = None
         self._worker: Worker | None = None
         self._heartbeat: Any = None
         self._reset_service = self.create_service(Trigger, "~/reset", self._reset)
@@ -74,9 +78,13 @@ class OdometryNode(LifecycleNode):
 
     def _configure(self) -> None:
         self._effective = effective = self._settings.freeze(self._reconfigure)
-        self._extrinsics = Extrinsics(self, effective.node)
+        from_wheels = effective.config.mode == "mono" and metres_from(effective.config.odometry) == "wheels"
+        if from_wheels:
+            check_topics(self)
+        self._other = other = OtherOdometry() if from_wheels else None
+        self._extrinsics = Extrinsics(self, effective.node, other_frames=from_wheels)
         self._outputs = Outputs(self, effective.node, self._extrinsics)
-        self._tracker = tracker = self._odometry_thread.submit(Tracker, effective.config, self._say).result()
+        self._tracker = tracker = self._odometry_thread.submit(Tracker, effective.config, self._say, other).result()
         names = tracker.names
         self._settings.show({"device": tracker.device, "refiner": names.refiner})
         self.get_logger().info(
@@ -103,6 +111,9 @@ class OdometryNode(LifecycleNode):
         settings = self._effective.node
         self._tracker.forget()
         self._extrinsics.prepare()
+        if self._other is not None:
+            self._other.clear()
+            self._wheels = WheelOdometry(self, settings, self._extrinsics, self._other)
         diagnostics = Diagnostics(self.get_fully_qualified_name().lstrip("/"), settings.diagnostics)
         self._worker = Worker(
             self._odometry_thread,
@@ -112,6 +123,7 @@ class OdometryNode(LifecycleNode):
             Intake(settings.keep_all, converts_ahead(settings, self._tracker), partial(_convert, self._tracker)),
             self.get_logger(),
             self.context.ok,
+            self._wheels,
         )
         self._inputs = Inputs(self, self._effective.config.mode, settings, self._worker.put)
         # Not the node's clock: simulated time stands still while nothing is played.
@@ -153,6 +165,9 @@ class OdometryNode(LifecycleNode):
         if self._inputs is not None:
             self._inputs.close()
             self._inputs = None
+        if self._wheels is not None:
+            self._wheels.close()
+            self._wheels = None
         if self._extrinsics is not None:
             self._extrinsics.stop_waiting()
         worker, self._worker = self._worker, None

@@ -19,7 +19,7 @@ from rclpy.parameter import Parameter
 
 from subpx_ros.config import NODE_MODES, PRESETS, Config, NodeConfig, load_config
 from subpx_ros.errors import ConfigError
-from subpx_ros.ros.frames import base_from_optical
+from subpx_ros.frames import base_from_optical
 from subpx_ros.settings import from_mapping, merge, nest, unknown_name, walk
 
 _DEFAULT_MODE = "stereo"

@@ -17,7 +17,7 @@ from rclpy.context import Context
 from rclpy.signals import SignalHandlerOptions
 from rich.progress import Progress, TaskID
 
-from subpx_ros.config import Config
+from subpx_ros.config import Config, OdometryConfig
 from subpx_ros.console import note, progress_bar
 from subpx_ros.datasets import Sequence, open_sequence
 from subpx_ros.datatypes import Rig, TrackingState
@@ -29,7 +29,8 @@ from subpx_ros.ros.node_process import NodeProcess, ros_environment
 from subpx_ros.ros.parameters import check
 from subpx_ros.ros.player import Player
 from subpx_ros.ros.results import pose_from_message
-from subpx_ros.settings import nest, walk
+from subpx_ros.scale import metres_from
+from subpx_ros.settings import from_mapping, nest, walk
 
 START_TIMEOUT_S = 300.0
 """Weights may have to be downloaded first."""
@@ -187,7 +188,7 @@ def _record(
         stage_ms=[dict(zip(answer.stage_names, answer.stage_milliseconds, strict=True)) for answer in answers],
         counts=[{"matches": answer.matches, "inliers": answer.inliers} for answer in answers],
         seconds=seconds,
-        metric=config["mode"] != "mono" or config["odometry"]["camera_height_m"] > 0.0,
+        metric=config["mode"] != "mono" or bool(metres_from(from_mapping(OdometryConfig, config["odometry"]))),
         truth=sequence.truth,
         peak_rss_mb=peak_rss_mb,
     )

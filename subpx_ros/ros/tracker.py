@@ -16,6 +16,7 @@ from subpx_ros.odometry import VisualOdometry
 from subpx_ros.pipeline import FrontEnd
 from subpx_ros.ros.diagnostics import Machine
 from subpx_ros.ros.results import Names
+from subpx_ros.scale import OtherOdometry
 
 _LEAST_KEYPOINTS = 128
 """Fewer do not make an odometry, and what they need on a GPU is nothing beside the networks."""
@@ -30,17 +31,19 @@ class Tracker:
     It does with less where the GPU asked for is not there or too small, and says so in `notes`.
     """
 
-    def __init__(self, config: Config, report: Callable[[str], None]) -> None:
+    def __init__(self, config: Config, report: Callable[[str], None], other: OtherOdometry | None = None) -> None:
         """Loads the models; the cameras become known with the first frame.
 
         Args:
             config: all settings.
             report: called with lines for people, while models load and when there is less than was asked for.
+            other: another odometry of the robot, where one camera gets its metres from it.
 
         Raises:
             SubpxError: a model or its weights cannot be had.
         """
         self._report = report
+        self._other = other
         self._notes: dict[str, str] = {}
         self._config, self._front_end = self._load(config)
         self._odometry: VisualOdometry | None = None
@@ -129,7 +132,7 @@ class Tracker:
         """
         why = self._why_restart(frame)
         if self._odometry is None or frame.rig != self._rig:
-            self._odometry = VisualOdometry(self._config, frame.rig, front_end=self._front_end)
+            self._odometry = VisualOdometry(self._config, frame.rig, front_end=self._front_end, other=self._other)
             self._rig = frame.rig
         elif why:
             self._odometry.reset()

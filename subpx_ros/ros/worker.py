@@ -23,6 +23,7 @@ from subpx_ros.ros.outputs import Outputs
 from subpx_ros.ros.parameters import Effective
 from subpx_ros.ros.results import Account, status_message
 from subpx_ros.ros.tracker import Tracker
+from subpx_ros.ros.wheel_odometry import WheelOdometry
 
 _THROTTLE_S = 5.0
 _CHANGES_THROTTLE_S = 1.0
@@ -48,6 +49,7 @@ class Worker:
         intake: Intake,
         logger: Any,
         alive: Callable[[], bool],
+        wheels: WheelOdometry | None = None,
     ) -> None:
         """Args:
         thread: occupied until `stop`.
@@ -57,6 +59,7 @@ class Worker:
         intake: where sets of images come from; closed by `stop`.
         logger: of the node.
         alive: False once ROS has shut down, when nothing can be published or logged any more.
+        wheels: the other odometry, where one camera gets its metres from it.
         """
         self._tracker = tracker
         self._outputs = outputs
@@ -64,6 +67,7 @@ class Worker:
         self._logger = logger
         self._alive = alive
         self._intake = intake
+        self._wheels = wheels
         self._new_settings: deque[Effective] = deque(maxlen=1)
         self._speaking = threading.Lock()
         """Status comes from this thread, and while no images do from that of `beat`."""
@@ -102,7 +106,8 @@ class Worker:
                 self._say(header, reason, None, silent=True)
         self._beats += 1
         if self._beats % _BEATS_PER_REPORT == 0:
-            report = self._diagnostics.report(header.stamp, self._tracker.machine(), self._assumed)
+            heard = self._wheels.heard() if self._wheels is not None else None
+            report = self._diagnostics.report(header.stamp, self._tracker.machine(), self._assumed, heard)
             self._outputs.publish_diagnostics(report)
 
     def _silent(self) -> bool:
@@ -118,6 +123,8 @@ class Worker:
             try:
                 self._take_settings()
                 frame = arrival.frame()
+                if self._wheels is not None:
+                    self._wheels.locate(arrival.images.header.frame_id)
                 result, restarted = self._tracker.process(frame)
                 reason = self._publish(result, restarted, arrival.images.header)
             except SubpxError as error:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from subpx_ros.errors import ConfigError
-from subpx_ros.frames import camera_path_from_odom, odom_from_camera_path
+from subpx_ros.frames import base_from_optical, camera_path_from_odom, odom_from_camera_path
 from subpx_ros.geometry import rotation_from_vector, se3
-from subpx_ros.ros.frames import base_from_optical, covariance_to_base, velocity_to_base
+from subpx_ros.ros.frames import covariance_to_base, velocity_to_base
 from subpx_ros.velocity import Velocity
 
 

@@ -10,14 +10,17 @@ import numpy as np
 from fuzzing import damaged, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
+from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from subpx_ros.config import Config, NodeConfig
 from subpx_ros.datasets.image_decoding import ENCODINGS
+from subpx_ros.datasets.odometry_messages import sample_from_odometry
 from subpx_ros.errors import SubpxError
-from subpx_ros.ros.frames import base_from_optical
+from subpx_ros.frames import base_from_optical
 from subpx_ros.ros.messages import ImageSet, frame_from_messages
 from subpx_ros.ros.parameters import check, resolve
+from subpx_ros.scale import OtherOdometry
 from subpx_ros.settings import walk
 
 SIZES = st.sampled_from([8, 8, 8, 6, 0, 1, 2**31, 2**32 - 1]) | st.integers(0, 40)
@@ -84,6 +87,44 @@ def test_any_parameters_are_settings_or_refused(parameters: dict[str, Any]) -> N
         assert 0 < len(str(error)) < 2000
     else:
         assert resolve(given_ones).config.preset
+
+
+NUMBERS = st.floats() | st.sampled_from([0.0, 1.0, 1.0])
+
+
+def _odometry(numbers: list[float], covariance: list[float], seconds: int, nanoseconds: int) -> Odometry:
+    message = Odometry()
+    message.header.stamp.sec, message.header.stamp.nanosec = seconds, nanoseconds
+    position, turn, linear = message.pose.pose.position, message.pose.pose.orientation, message.twist.twist.linear
+    position.x, position.y, position.z, turn.x, turn.y, turn.z, turn.w, linear.x, linear.y, linear.z = numbers
+    message.twist.covariance[:2] = covariance
+    return message
+
+
+@fuzz(200)
+@given(
+    st.lists(
+        st.builds(
+            _odometry,
+            st.lists(NUMBERS, min_size=10, max_size=10)
+            | st.lists(NUMBERS, min_size=4, max_size=4).map(lambda some: [*some[:3], 0.0, 0.0, 0.0, 1.0, *some[1:]]),
+            st.lists(NUMBERS, min_size=2, max_size=2),
+            st.integers(0, 3),
+            st.integers(0, 2**32 - 1),
+        ),
+        max_size=6,
+    )
+)
+def test_any_wheel_odometry_gives_a_finite_way_or_none(messages: list[Odometry]) -> None:
+    other = OtherOdometry()
+    for message in messages:
+        try:
+            other.add(sample_from_odometry(message))
+        except SubpxError as error:
+            assert 0 < len(str(error)) < 300
+    travel = other.travel(10**9, 2 * 10**9)
+    assert bool(travel.reason) != (travel.displacement is not None)
+    assert travel.reason or np.isfinite(travel.metres)
 
 
 @fuzz()

@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from subpx_ros.datatypes import Camera, PoseStatus, RefinedMatches, RelativePose
 from subpx_ros.geometry import homogeneous, rotation_from_vector, se3, transform_points
-from subpx_ros.ground_scale import GroundScale, ground_height, points_of_pair
-from subpx_ros.mono_scale import MonoScale
+from subpx_ros.scale.ground import FromHeight, GroundScale, ground_height, points_of_pair
+from subpx_ros.scale.mono import MonoScale
 
 Array = NDArray[np.float64]
 CAMERA = Camera(707.0, 707.0, 602.0, 183.0, 1226, 370)
 HEIGHT_M = 1.65
+TENTH_NS = 100_000_000
 
 
 def scene(
@@ -149,8 +150,8 @@ def test_a_pose_gets_metres_and_a_larger_covariance() -> None:
     flat = np.eye(6)
     flat[:3, :3] -= np.outer(along, along)
     pose = RelativePose(PoseStatus.OK, "", T, 1e-6 * flat, metric=False, inliers=np.ones(len(pixels0), dtype=bool))
-    mono = MonoScale(CAMERA, HEIGHT_M)
-    scaled = mono.metric(pose, matches, 0.1)
+    mono = MonoScale(FromHeight(CAMERA, HEIGHT_M))
+    scaled = mono.metric(pose, matches, 0, TENTH_NS)
     assert scaled.metric and scaled.T_reference_current is not None and scaled.covariance is not None
     assert np.linalg.norm(scaled.T_reference_current[:3, 3]) == pytest.approx(0.8, rel=1e-3)
     np.testing.assert_allclose(scaled.T_reference_current[:3, :3], T[:3, :3])
@@ -158,5 +159,24 @@ def test_a_pose_gets_metres_and_a_larger_covariance() -> None:
     assert 0.05 < deviation / 0.8 < 0.15
     assert np.linalg.eigvalsh(scaled.covariance).min() > -1e-12
     lost = RelativePose(PoseStatus.LOST, "dark")
-    assert mono.metric(lost, matches, 0.1) is lost
-    assert not MonoScale(CAMERA, HEIGHT_M).metric(pose, matches, 0.0).metric
+    assert mono.metric(lost, matches, 0, TENTH_NS) is lost
+    assert not MonoScale(FromHeight(CAMERA, HEIGHT_M)).metric(pose, matches, TENTH_NS, TENTH_NS).metric
+
+
+def test_without_ground_the_pose_says_so_and_a_rest_ends_what_is_known_of_the_speed() -> None:
+    mono = MonoScale(FromHeight(CAMERA, HEIGHT_M))
+
+    def related(frame: tuple[Array, Array, Array], tenths: int) -> RelativePose:
+        pixels0, pixels1, T = frame
+        matches = RefinedMatches(pixels0, pixels1, pixels0, pixels1, np.ones(len(pixels0), dtype=np.float32))
+        pose = RelativePose(PoseStatus.OK, "", T, np.eye(6), inliers=np.ones(len(pixels0), dtype=bool))
+        return mono.metric(pose, matches, tenths * TENTH_NS, (tenths + 1) * TENTH_NS)
+
+    unscaled = related(scene(9, ground=0), 0)
+    assert not unscaled.metric and unscaled.reason.endswith("no ground is seen, nor was lately")
+    assert related(scene(1), 1).metric and related(scene(9, ground=0), 2).metric
+    places = scene(1)[0]
+    resting = RefinedMatches(places, places, places, places, np.ones(len(places), dtype=np.float32))
+    for tenths in range(4, 18):
+        mono.metric(RelativePose(PoseStatus.DEGENERATE, "no parallax"), resting, 3 * TENTH_NS, tenths * TENTH_NS)
+    assert not related(scene(9, ground=0), 18).metric

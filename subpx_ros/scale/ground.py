@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subpx_ros.datatypes import Array, Camera
+from subpx_ros.geometry import homogeneous, se3
+from subpx_ros.scale.length import Length, LengthSource, UnitMotion
 
 _HYPOTHESES = 200
 _THRESHOLD_PX = 1.5
@@ -42,6 +44,28 @@ class ScaleEstimate:
     factor: float
     variance: float
     """Of the factor."""
+
+
+class FromHeight(LengthSource):
+    """From the ground that the camera sees. What it remembers is the speed, which changes slowly."""
+
+    def __init__(self, camera: Camera, height_m: float) -> None:
+        """`height_m` of the camera over the ground."""
+        self._camera = camera
+        self._scale = GroundScale(camera, height_m)
+
+    def rested(self) -> None:
+        self._scale.reset()
+
+    def length(self, motion: UnitMotion) -> Length:
+        # With the duration as its length, the factor of a motion is the speed: a longer interval does not change it.
+        seconds = motion.seconds
+        T_timed = se3(motion.T_reference_current[:3, :3], seconds * motion.direction)
+        rays0, rays1 = (homogeneous(self._camera.normalise(pixels)) for pixels in (motion.pixels0, motion.pixels1))
+        found = self._scale.update(points_of_pair(rays0, rays1, T_timed), motion.pixels1, T_timed)
+        if found is None:
+            return Length(reason="no ground is seen, nor was lately")
+        return Length(seconds * found.factor, seconds**2 * found.variance)
 
 
 class GroundScale:
