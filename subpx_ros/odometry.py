@@ -1,6 +1,6 @@
 """Visual odometry of one camera, with or without depth, or of a rectified stereo pair.
 
-Each frame is described once, related to a reference, judged, and perhaps made the next reference.
+Each frame is described once, related to a reference, judged, perhaps bridged, and perhaps made the next reference.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from subpx_ros.datatypes import (
     TrackingState,
 )
 from subpx_ros.errors import DataError
-from subpx_ros.geometry import hat, invert
+from subpx_ros.geometry import invert
 from subpx_ros.judgement import Standstill, judge
-from subpx_ros.motion_model import MotionModel
+from subpx_ros.motion_model import MotionModel, Place
 from subpx_ros.pipeline import FrontEnd
 from subpx_ros.relative_motion import Motion, MotionEstimator, Stopwatch, View
 from subpx_ros.window import SlidingWindow, WindowEstimate
@@ -34,6 +34,8 @@ UNKNOWN_VARIANCE = 1e6
 """m^2 and rad^2 on the diagonal of the covariance of a pose that is not known."""
 
 _FIRST_FRAME = "first frame"
+_PATIENCE = 3
+"""So many frames after one that is not quite trusted are first related to the reference before it."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,9 @@ class _Reference:
     """A view, and where the odometry was when it was taken."""
 
     view: View
-    T_odom_camera: Array
-    covariance: Array
+    place: Place
+    measured: bool = True
+    """Whether the way to it was: not behind a loss or a bridge."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,16 @@ class _Outcome:
     stands_still: bool = False
     estimate: WindowEstimate | None = None
     """Of the frame, together with those before it."""
+    bridged: tuple[Array, Array] | None = None
+    """The pose (4, 4) in the odometry frame and its covariance (6, 6) as the motion before predicts them, where none was
+    found."""
+
+    @property
+    def trust(self) -> int:
+        """The more, the rather the frame may be related so."""
+        if self.state is TrackingState.LOST:
+            return 0
+        return 1 if self.state is TrackingState.DEGRADED or self.motion.doubtful else 2
 
 
 class VisualOdometry:
@@ -111,7 +124,9 @@ class VisualOdometry:
     def reset(self) -> None:
         """Forget all frames; the next one becomes the origin."""
         self._references: list[_Reference] = []
-        """The one that frames are related to; after a loss then the newest frame that could not be related."""
+        """The one that frames are related to; then the newest frame, where it could not be related or is to be doubted."""
+        self._untrusted_frames = 0
+        self._bridged_frames = 0
         self._last_stamp_ns: int | None = None
         self._interruption = ""
         self._standstill = Standstill()
@@ -144,9 +159,10 @@ class VisualOdometry:
             self._forget_beyond_gap(frame.stamp_ns)
             outcome = self._track(view, watch)
             outcome = self._estimate_together(view, outcome, watch)
-            self._learn_motion(view, outcome)
+            outcome = self._bridge(view, outcome)
             self._advance(outcome)
             self._keep(view, outcome)
+            self._learn_motion(view, outcome)
         matches, relative = outcome.motion.matches, outcome.motion.pose
         return OdometryResult(
             stamp_ns=frame.stamp_ns,
@@ -167,6 +183,7 @@ class VisualOdometry:
                 "inliers": int(np.count_nonzero(relative.inliers)),
             },
             stage_ms=_total_last(watch.stage_ms),
+            bridged=outcome.bridged is not None,
         )
 
     def _forget_beyond_gap(self, stamp_ns: int) -> None:
@@ -178,22 +195,29 @@ class VisualOdometry:
             self._interruption = f"gap of {gap_s:.3g} s between frames, {self._config.max_gap_s:g} s are bridged"
 
     def _track(self, view: View, watch: Stopwatch) -> _Outcome:
-        """The view related to the first reference that it can be related to."""
+        """The view related to the first reference that leaves no doubt, else to the one that leaves the least."""
         if not self._references:
             return self._begin(view)
+        outcomes = []
         for reference in self._references:
-            predicted = self._model.predicted((view.stamp_ns - reference.view.stamp_ns) * 1e-9)
-            motion = self._estimator.relate(reference.view, view, watch, self._tracks_of(reference), predicted)
-            still = motion.median_px() < self._config.keyframe_min_motion_px if len(motion.matches) else False
-            state, reason = judge(
-                motion.pose, motion.usable, stands_still=still, metric=self._estimator.metric, config=self._config
-            )
-            # One camera that turned on the spot is not lost, but where it looks is not known.
-            located = motion.pose.ok or state is TrackingState.TRACKING
-            outcome = _Outcome(reference, motion, state, reason, located, still)
-            if state is not TrackingState.LOST:
+            outcomes.append(self._related(reference, view, watch))
+            if outcomes[-1].trust == 2:
                 break
-        return outcome
+        found = [outcome for outcome in outcomes if outcome.trust > 0]
+        return max(found, key=lambda outcome: outcome.trust) if found else outcomes[-1]
+
+    def _related(self, reference: _Reference, view: View, watch: Stopwatch) -> _Outcome:
+        stamps = reference.view.stamp_ns, view.stamp_ns
+        predicted = self._model.predicted((stamps[1] - stamps[0]) * 1e-9)
+        expected = self._model.expected(*stamps)
+        motion = self._estimator.relate(reference.view, view, watch, self._tracks_of(reference), predicted, expected)
+        still = motion.median_px() < self._config.keyframe_min_motion_px if len(motion.matches) else False
+        state, reason = judge(
+            motion.pose, motion.usable, stands_still=still, metric=self._estimator.metric, config=self._config
+        )
+        # One camera that turned on the spot is not lost, but where it looks is not known.
+        located = motion.pose.ok or state is TrackingState.TRACKING
+        return _Outcome(reference, motion, state, reason, located, still)
 
     def _tracks_of(self, reference: _Reference) -> Tracks | None:
         """The points that the window knows of a reference; it begins anew with one that it does not."""
@@ -211,6 +235,8 @@ class VisualOdometry:
         """The pose of a frame that has moved from its reference, from all that the window knows."""
         if self._window is None or outcome.stands_still or not outcome.motion.pose.ok:
             return outcome
+        if outcome.reference is None or outcome.reference.view is not self._window.newest:
+            return outcome
         with watch.stage("window"):
             estimate = self._window.add(view, outcome.motion, self._estimator.right_centre.shift_px)
         if estimate is None:
@@ -222,12 +248,29 @@ class VisualOdometry:
         )
         return replace(outcome, motion=replace(outcome.motion, pose=pose), estimate=estimate)
 
+    def _bridge(self, view: View, outcome: _Outcome) -> _Outcome:
+        """A frame that could not be related, for a few frames and while the motion before is known well: where it should be."""
+        last, frames = self._model.last, self._bridged_frames + 1
+        if outcome.state is not TrackingState.LOST or outcome.reference is None or last is None:
+            return outcome
+        expected = self._model.expected(last.stamp_ns, view.stamp_ns)
+        seconds = (view.stamp_ns - last.stamp_ns) * 1e-9
+        if expected is None or frames > self._config.bridge_frames or seconds > self._config.max_gap_s:
+            return outcome
+        reason = f"{outcome.reason}: bridged with the motion before, frame {frames} of {self._config.bridge_frames}"
+        bridged = last.moved(expected.T_reference_current, expected.covariance)
+        return replace(outcome, state=TrackingState.DEGRADED, reason=reason, located=True, bridged=bridged)
+
     def _learn_motion(self, view: View, outcome: _Outcome) -> None:
-        if outcome.stands_still:
-            self._model.stopped()
-        elif outcome.reference is not None and outcome.motion.pose.T_reference_current is not None:
-            seconds = (view.stamp_ns - outcome.reference.view.stamp_ns) * 1e-9
-            self._model.measured(outcome.motion.pose.T_reference_current, seconds)
+        """What is expected of the next frames, from frames that are trusted."""
+        if outcome.bridged is not None:
+            self._bridged_frames += 1
+        elif not outcome.located or not self._metric:
+            self._model.forget()
+        else:
+            self._bridged_frames = 0
+            if len(self._references) == 1:
+                self._model.measured(Place(view.stamp_ns, self._T_odom_camera, self._covariance))
 
     def _begin(self, view: View) -> _Outcome:
         """No pose yet, and why: this is the first frame, or it is too empty to be one, or tracking was interrupted."""
@@ -242,59 +285,57 @@ class VisualOdometry:
         if outcome.state is TrackingState.INITIALISING or not outcome.located:
             # Whatever is related to a frame that is not located inherits that nobody knows where it was.
             self._covariance = np.zeros((6, 6)) if outcome.located else UNKNOWN_VARIANCE * np.eye(6)
+        if outcome.bridged is not None:
+            self._T_odom_camera, self._covariance = outcome.bridged
+            return
         reference, pose = outcome.reference, outcome.motion.pose
         if reference is None or not outcome.located:
             return
         if outcome.stands_still and not self._estimator.metric:
             # The translation of one camera has unit length, however little it moved.
-            self._T_odom_camera, self._covariance = reference.T_odom_camera, reference.covariance
+            self._T_odom_camera, self._covariance = reference.place.T_odom_camera, reference.place.covariance
             return
         if outcome.estimate is not None and self._window_base is not None:
             self._standstill.leave()
-            base, T_found, covariance = self._window_base, outcome.estimate.T_window_camera, outcome.estimate.covariance
-            self._T_odom_camera = base.T_odom_camera @ T_found
-            self._covariance = _compose_covariance(base, T_found, covariance)
+            base, estimate = self._window_base.place, outcome.estimate
+            self._T_odom_camera, self._covariance = base.moved(estimate.T_window_camera, estimate.covariance)
             return
         assert pose.T_reference_current is not None and pose.covariance is not None
         T_found, covariance = pose.T_reference_current, pose.covariance
         self._metric &= pose.metric
         if outcome.stands_still:
-            T_shown = invert(reference.T_odom_camera) @ self._T_odom_camera
+            T_shown = invert(reference.place.T_odom_camera) @ self._T_odom_camera
             T_found, covariance = self._standstill.shown(T_shown, T_found, covariance, self._config.standstill_sigmas)
         else:
             self._standstill.leave()
-        self._T_odom_camera = reference.T_odom_camera @ T_found
-        self._covariance = _compose_covariance(reference, T_found, covariance)
+        self._T_odom_camera, self._covariance = reference.place.moved(T_found, covariance)
 
     def _keep(self, view: View, outcome: _Outcome) -> None:
         """Decide what the next frames are related to.
 
         A frame that hardly moved does not replace its reference, so that standing still does not drift. One that could
-        not be related stands beside the reference, which a single bad image must not cost, unless there is too little in it.
+        not be related stands beside the reference, which a bad image must not cost, unless there is too little in it;
+        and so, for a few frames, does one whose pose is to be doubted, in case that the next one sees past it.
         """
-        new = _Reference(view, self._T_odom_camera, self._covariance)
-        if outcome.state in (TrackingState.LOST, TrackingState.INITIALISING):
+        place = Place(view.stamp_ns, self._T_odom_camera, self._covariance)
+        first, reference = self._references[:1], outcome.reference
+        if outcome.bridged is not None or outcome.state in (TrackingState.LOST, TrackingState.INITIALISING):
             if not self._estimator.too_empty(view):
-                self._references = [*self._references[:1], new]
+                self._references = [*first, _Reference(view, place, measured=False)]
                 self._interruption = ""
-        elif outcome.reference is not None:
+        elif reference is not None:
             moved = outcome.motion.pose.ok and not outcome.stands_still
-            self._references = [new if moved else outcome.reference]
+            trusted = outcome.trust == 2 and reference.measured
+            self._untrusted_frames = 0 if trusted else self._untrusted_frames + 1
+            patient = self._metric and self._untrusted_frames <= _PATIENCE
+            new = _Reference(view, place, reference.measured or not patient)
+            self._references = [*(first if patient and not trusted else []), new] if moved else [reference]
 
 
 def _no_motion(pose: RelativePose) -> Motion:
     empty, none = np.zeros((0, 2)), np.zeros(0, dtype=np.intp)
     matches = RefinedMatches(empty, empty, empty, empty, np.zeros(0, dtype=np.float32))
     return Motion(matches, pose, np.zeros((0, 3)), none, none, 0)
-
-
-def _compose_covariance(reference: _Reference, T_reference_current: Array, covariance: Array) -> Array:
-    """Covariance of T_odom_reference @ T_reference_current, both independent, in the odometry axes (first order)."""
-    rotation = reference.T_odom_camera[:3, :3]
-    lever = np.eye(6)
-    lever[:3, 3:] = -hat(rotation @ T_reference_current[:3, 3])
-    turned = np.kron(np.eye(2), rotation)
-    return lever @ reference.covariance @ lever.T + turned @ covariance @ turned.T
 
 
 def _total_last(stage_ms: dict[str, float]) -> dict[str, float]:

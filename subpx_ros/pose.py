@@ -92,7 +92,12 @@ def ransac_mono(
 
 
 def estimate_stereo(
-    reference: StereoPoints, current: StereoPoints, rig: Rig, config: PoseConfig, right_centre: RightCentre
+    reference: StereoPoints,
+    current: StereoPoints,
+    rig: Rig,
+    config: PoseConfig,
+    right_centre: RightCentre,
+    start: Array | None = None,
 ) -> tuple[RelativePose, RightCentre]:
     """Pose of the current rig in the reference one, in metres, and what the pair says of the right principal point.
 
@@ -103,9 +108,10 @@ def estimate_stereo(
         rig: the cameras as calibrated.
         config: thresholds.
         right_centre: what is known of the right principal point; returned as it is where no pose is found.
+        start: a pose (4, 4) whose inliers are polished; None: RANSAC's.
     """
     try:
-        return _solve_stereo(reference, current, rig, config, right_centre)
+        return _solve_stereo(reference, current, rig, config, right_centre, start)
     except _NotFound as failure:
         return failure.as_pose(len(reference.left)), right_centre
 
@@ -139,20 +145,25 @@ def _solve_mono(
 
 
 def _solve_stereo(
-    reference: StereoPoints, current: StereoPoints, rig: Rig, config: PoseConfig, right_centre: RightCentre
+    reference: StereoPoints,
+    current: StereoPoints,
+    rig: Rig,
+    config: PoseConfig,
+    right_centre: RightCentre,
+    start: Array | None,
 ) -> tuple[RelativePose, RightCentre]:
     points = triangulate(reference, right_centre.applied_to(rig))
     usable = np.isfinite(points[:, 2])
     _require_matches(int(np.count_nonzero(usable)), config, "matches with depth")
 
-    options = ransac_options(config) | {"max_reproj_error": config.reprojection_threshold_px}
-    found, info = poselib.estimate_absolute_pose(current.left[usable], points[usable], _poselib(rig.left), options)
-    inliers = np.zeros(len(usable), dtype=bool)
-    inliers[usable] = info["inliers"]
+    if start is None:
+        start, inliers = _ransac_absolute(points, current.left, rig.left, config)
+    else:
+        inliers = _reprojected_near(start, points, current.left, rig.left, config.reprojection_threshold_px)
     _require_inliers(inliers, config)
     _require_spread(reference.left[inliers], config)
     before, now = (_weighable(each[inliers], config) for each in (reference, current))
-    polished = polish_stereo(_initial_pose(found), before, now, rig, right_centre)
+    polished = polish_stereo(start, before, now, rig, right_centre)
     if polished is None:
         raise _NotFound(PoseStatus.DEGENERATE, "the inliers do not determine the motion")
 
@@ -161,6 +172,18 @@ def _solve_stereo(
     _require_inliers(inliers, config)
     pose = RelativePose(PoseStatus.OK, "", polished.T_0_1, polished.covariance, metric=True, inliers=inliers)
     return pose, polished.right_centre
+
+
+def _ransac_absolute(
+    points: Array, pixels: Array, camera: Camera, config: PoseConfig
+) -> tuple[Array, NDArray[np.bool_]]:
+    """T_0_1 (4, 4) of points (M, 3), NaN allowed, seen at pixels (M, 2) of camera 1, and the inliers (M,)."""
+    usable = np.isfinite(points[:, 2])
+    options = ransac_options(config) | {"max_reproj_error": config.reprojection_threshold_px}
+    found, info = poselib.estimate_absolute_pose(pixels[usable], points[usable], _poselib(camera), options)
+    inliers = np.zeros(len(usable), dtype=bool)
+    inliers[usable] = info["inliers"]
+    return _initial_pose(found), inliers
 
 
 def _ransac_relative(
