@@ -17,8 +17,8 @@ _LEAST_ACCELERATION = np.repeat([2.0, 2.0], 3)
 """m/s^2 and rad/s^2: so much a standard deviation is taken to be at least, also of a robot that moved evenly so far."""
 _SHARE_OF_NEWEST = 0.1
 """Of the square of the acceleration that is learned from one frame."""
-_LEAST_STEPS = 5
-"""So many steps in a row must have been measured before anything is expected with a known certainty."""
+_LEAST_COMPARED = 3
+"""So many predictions must have been compared with what came before anything is expected with a known certainty."""
 _NS_TO_S = 1e-9
 
 
@@ -75,7 +75,7 @@ class MotionModel:
         self._interval_s = 0.0
         """That the velocity is the mean of."""
         self._square_acceleration = _LEAST_ACCELERATION**2
-        self._steps = 0
+        self._compared = 0
 
     def measured(self, place: Place) -> None:
         """A pose that images gave; newer than the one before."""
@@ -91,7 +91,7 @@ class MotionModel:
             squared = (missed / self._lever(0.0, seconds)) ** 2
             learned = self._square_acceleration + _SHARE_OF_NEWEST * (squared - self._square_acceleration)
             self._square_acceleration = np.maximum(learned, _LEAST_ACCELERATION**2)
-            self._steps += 1
+            self._compared += 1
         self._velocity, self._interval_s = logarithm(step) / seconds, seconds
 
     def predicted(self, seconds: float) -> Array | None:
@@ -100,7 +100,7 @@ class MotionModel:
 
     def expected(self, from_ns: int, to_ns: int) -> ExpectedMotion | None:
         """The motion between two instants, the later one newer than the last place; None where too little was measured."""
-        if self.last is None or self._steps < _LEAST_STEPS:
+        if self.last is None or self._compared < _LEAST_COMPARED:
             return None
         seconds, age_s = (to_ns - from_ns) * _NS_TO_S, (from_ns - self.last.stamp_ns) * _NS_TO_S
         predicted = self.predicted(seconds)

@@ -35,7 +35,7 @@ UNKNOWN_VARIANCE = 1e6
 
 _FIRST_FRAME = "first frame"
 _PATIENCE = 3
-"""So many frames after one that is not quite trusted are first related to the reference before it."""
+"""So many frames after one that is to be doubted are first related to the reference before it."""
 
 
 @dataclass(frozen=True)
@@ -321,7 +321,7 @@ class VisualOdometry:
         first, reference = self._references[:1], outcome.reference
         if outcome.bridged is not None or outcome.state in (TrackingState.LOST, TrackingState.INITIALISING):
             if not self._estimator.too_empty(view):
-                self._references = [*first, _Reference(view, place, measured=False)]
+                self._references = [*first, _Reference(view, place, outcome.located and outcome.bridged is None)]
                 self._interruption = ""
         elif reference is not None:
             moved = outcome.motion.pose.ok and not outcome.stands_still
