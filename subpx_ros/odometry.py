@@ -6,13 +6,12 @@ Each frame is described once, related to a reference, judged, perhaps bridged, a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from subpx_ros.config import Config
 from subpx_ros.datatypes import (
-    Array,
     Frame,
     OdometryResult,
     PoseStatus,
@@ -26,51 +25,15 @@ from subpx_ros.geometry import invert
 from subpx_ros.judgement import Standstill, judge
 from subpx_ros.motion_model import MotionModel, Place
 from subpx_ros.pipeline import FrontEnd
+from subpx_ros.references import REFUSED, TRUSTED, Outcome, Reference, References
 from subpx_ros.relative_motion import Motion, MotionEstimator, Stopwatch, View
-from subpx_ros.window import SlidingWindow, WindowEstimate
+from subpx_ros.window import SlidingWindow
 from subpx_ros.window.tracks import Tracks
 
 UNKNOWN_VARIANCE = 1e6
 """m^2 and rad^2 on the diagonal of the covariance of a pose that is not known."""
 
 _FIRST_FRAME = "first frame"
-_PATIENCE = 3
-"""So many frames after one that is to be doubted are first related to the reference before it."""
-
-
-@dataclass(frozen=True)
-class _Reference:
-    """A view, and where the odometry was when it was taken."""
-
-    view: View
-    place: Place
-    measured: bool = True
-    """Whether the way to it was: not behind a loss or a bridge."""
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """What became of a frame."""
-
-    reference: _Reference | None
-    motion: Motion
-    state: TrackingState
-    reason: str
-    located: bool
-    """Whether the pose of the frame becomes known."""
-    stands_still: bool = False
-    estimate: WindowEstimate | None = None
-    """Of the frame, together with those before it."""
-    bridged: tuple[Array, Array] | None = None
-    """The pose (4, 4) in the odometry frame and its covariance (6, 6) as the motion before predicts them, where none was
-    found."""
-
-    @property
-    def trust(self) -> int:
-        """The more, the rather the frame may be related so."""
-        if self.state is TrackingState.LOST:
-            return 0
-        return 1 if self.state is TrackingState.DEGRADED or self.motion.doubtful else 2
 
 
 class VisualOdometry:
@@ -123,16 +86,15 @@ class VisualOdometry:
 
     def reset(self) -> None:
         """Forget all frames; the next one becomes the origin."""
-        self._references: list[_Reference] = []
-        """The one that frames are related to; then the newest frame, where it could not be related or is to be doubted."""
-        self._untrusted_frames = 0
+        self._references = References()
         self._bridged_frames = 0
+        self._at_rest = False
         self._last_stamp_ns: int | None = None
         self._interruption = ""
         self._standstill = Standstill()
         self._model = MotionModel()
         self._window: SlidingWindow | None = None
-        self._window_base: _Reference | None = None
+        self._window_base: Reference | None = None
         """The frame that the window began with."""
         self._T_odom_camera = np.eye(4)
         self._covariance = np.zeros((6, 6))
@@ -191,22 +153,22 @@ class VisualOdometry:
         before, self._last_stamp_ns = self._last_stamp_ns, stamp_ns
         gap_s = 0.0 if before is None else (stamp_ns - before) * 1e-9
         if gap_s > self._config.max_gap_s and self._references:
-            self._references = []
+            self._references.forget()
             self._interruption = f"gap of {gap_s:.3g} s between frames, {self._config.max_gap_s:g} s are bridged"
 
-    def _track(self, view: View, watch: Stopwatch) -> _Outcome:
+    def _track(self, view: View, watch: Stopwatch) -> Outcome:
         """The view related to the first reference that leaves no doubt, else to the one that leaves the least."""
         if not self._references:
             return self._begin(view)
         outcomes = []
         for reference in self._references:
             outcomes.append(self._related(reference, view, watch))
-            if outcomes[-1].trust == 2:
+            if outcomes[-1].trust == TRUSTED:
                 break
-        found = [outcome for outcome in outcomes if outcome.trust > 0]
+        found = [outcome for outcome in outcomes if outcome.trust != REFUSED]
         return max(found, key=lambda outcome: outcome.trust) if found else outcomes[-1]
 
-    def _related(self, reference: _Reference, view: View, watch: Stopwatch) -> _Outcome:
+    def _related(self, reference: Reference, view: View, watch: Stopwatch) -> Outcome:
         stamps = reference.view.stamp_ns, view.stamp_ns
         predicted = self._model.predicted((stamps[1] - stamps[0]) * 1e-9)
         expected = self._model.expected(*stamps)
@@ -217,9 +179,9 @@ class VisualOdometry:
         )
         # One camera that turned on the spot is not lost, but where it looks is not known.
         located = motion.pose.ok or state is TrackingState.TRACKING
-        return _Outcome(reference, motion, state, reason, located, still)
+        return Outcome(reference, motion, state, reason, located, still)
 
-    def _tracks_of(self, reference: _Reference) -> Tracks | None:
+    def _tracks_of(self, reference: Reference) -> Tracks | None:
         """The points that the window knows of a reference; it begins anew with one that it does not."""
         if self._config.window_keyframes < 2 or not self._estimator.metric:
             self._window = None
@@ -231,7 +193,7 @@ class VisualOdometry:
             self._window_base = reference
         return self._window.tracks
 
-    def _estimate_together(self, view: View, outcome: _Outcome, watch: Stopwatch) -> _Outcome:
+    def _estimate_together(self, view: View, outcome: Outcome, watch: Stopwatch) -> Outcome:
         """The pose of a frame that has moved from its reference, from all that the window knows."""
         if self._window is None or outcome.stands_still or not outcome.motion.pose.ok:
             return outcome
@@ -248,7 +210,7 @@ class VisualOdometry:
         )
         return replace(outcome, motion=replace(outcome.motion, pose=pose), estimate=estimate)
 
-    def _bridge(self, view: View, outcome: _Outcome) -> _Outcome:
+    def _bridge(self, view: View, outcome: Outcome) -> Outcome:
         """A frame that could not be related, for a few frames and while the motion before is known well: where it should be."""
         last, frames = self._model.last, self._bridged_frames + 1
         if outcome.state is not TrackingState.LOST or outcome.reference is None or last is None:
@@ -258,29 +220,37 @@ class VisualOdometry:
         if expected is None or frames > self._config.bridge_frames or seconds > self._config.max_gap_s:
             return outcome
         reason = f"{outcome.reason}: bridged with the motion before, frame {frames} of {self._config.bridge_frames}"
-        bridged = last.moved(expected.T_reference_current, expected.covariance)
+        T_bridged, covariance = last.moved(expected.T_reference_current, expected.covariance)
+        bridged = self._T_odom_camera if self._at_rest else T_bridged, covariance
         return replace(outcome, state=TrackingState.DEGRADED, reason=reason, located=True, bridged=bridged)
 
-    def _learn_motion(self, view: View, outcome: _Outcome) -> None:
+    def _learn_motion(self, view: View, outcome: Outcome) -> None:
         """What is expected of the next frames, from frames that are trusted."""
         if outcome.bridged is not None:
             self._bridged_frames += 1
         elif not outcome.located or not self._metric:
             self._model.forget()
         else:
-            self._bridged_frames = 0
+            self._bridged_frames, self._at_rest = 0, outcome.stands_still
             if len(self._references) == 1:
-                self._model.measured(Place(view.stamp_ns, self._T_odom_camera, self._covariance))
+                self._model.measured(self._measured_place(view, outcome))
 
-    def _begin(self, view: View) -> _Outcome:
+    def _measured_place(self, view: View, outcome: Outcome) -> Place:
+        """Where the images say that the camera is, although it may be shown where it stood."""
+        pose, reference = outcome.motion.pose, outcome.reference
+        if not outcome.stands_still or reference is None or pose.T_reference_current is None or pose.covariance is None:
+            return Place(view.stamp_ns, self._T_odom_camera, self._covariance)
+        return Place(view.stamp_ns, *reference.place.moved(pose.T_reference_current, pose.covariance))
+
+    def _begin(self, view: View) -> Outcome:
         """No pose yet, and why: this is the first frame, or it is too empty to be one, or tracking was interrupted."""
         empty, interrupted = self._estimator.too_empty(view), self._interruption
         reason = ": ".join(filter(None, [interrupted, empty])) or _FIRST_FRAME
         pose = RelativePose(PoseStatus.LOST if interrupted else PoseStatus.NO_REFERENCE, reason)
         state = TrackingState.LOST if interrupted else TrackingState.INITIALISING
-        return _Outcome(None, _no_motion(pose), state, reason, reason == _FIRST_FRAME)
+        return Outcome(None, _no_motion(pose), state, reason, reason == _FIRST_FRAME)
 
-    def _advance(self, outcome: _Outcome) -> None:
+    def _advance(self, outcome: Outcome) -> None:
         """Compose the odometry where a pose was found; stay put where it was not, or where the camera stands still."""
         if outcome.state is TrackingState.INITIALISING or not outcome.located:
             # Whatever is related to a frame that is not located inherits that nobody knows where it was.
@@ -310,26 +280,14 @@ class VisualOdometry:
             self._standstill.leave()
         self._T_odom_camera, self._covariance = reference.place.moved(T_found, covariance)
 
-    def _keep(self, view: View, outcome: _Outcome) -> None:
-        """Decide what the next frames are related to.
-
-        A frame that hardly moved does not replace its reference, so that standing still does not drift. One that could
-        not be related stands beside the reference, which a bad image must not cost, unless there is too little in it;
-        and so, for a few frames, does one whose pose is to be doubted, in case that the next one sees past it.
-        """
+    def _keep(self, view: View, outcome: Outcome) -> None:
+        """Decide what the next frames are related to."""
         place = Place(view.stamp_ns, self._T_odom_camera, self._covariance)
-        first, reference = self._references[:1], outcome.reference
-        if outcome.bridged is not None or outcome.state in (TrackingState.LOST, TrackingState.INITIALISING):
-            if not self._estimator.too_empty(view):
-                self._references = [*first, _Reference(view, place, outcome.located and outcome.bridged is None)]
-                self._interruption = ""
-        elif reference is not None:
-            moved = outcome.motion.pose.ok and not outcome.stands_still
-            trusted = outcome.trust == 2 and reference.measured
-            self._untrusted_frames = 0 if trusted else self._untrusted_frames + 1
-            patient = self._metric and self._untrusted_frames <= _PATIENCE
-            new = _Reference(view, place, reference.measured or not patient)
-            self._references = [*(first if patient and not trusted else []), new] if moved else [reference]
+        if outcome.bridged is None and outcome.state not in (TrackingState.LOST, TrackingState.INITIALISING):
+            self._references.follow(view, place, outcome, metric=self._metric)
+        elif not self._estimator.too_empty(view):
+            self._references.stand_beside(view, place, measured=outcome.located and outcome.bridged is None)
+            self._interruption = ""
 
 
 def _no_motion(pose: RelativePose) -> Motion:
