@@ -32,6 +32,14 @@ class FeatureConfig(Settings):
         maximum=1.0,
         live=True,
     )
+    min_contrast: float = setting(
+        64.0,
+        "An image with fewer levels of grey (of 255) between its darkest and its brightest hundredth, as in the dark or in "
+        "haze, is stretched, and smoothed as its noise asks for, before keypoints are looked for; 0: none is.",
+        minimum=0.0,
+        maximum=255.0,
+        live=True,
+    )
 
 
 STEREO_METHODS = ("auto", "patches", "rows")
@@ -183,6 +191,25 @@ class OdometryConfig(Settings):
         unit="s",
         minimum=0.001,
         maximum=1e6,
+        live=True,
+    )
+    bridge_frames: int = setting(
+        5,
+        "Frames in a row without a pose whose place is predicted from the motion before, as DEGRADED and with a covariance "
+        "that grows, for max_gap_s at most; then, or before the motion is known well, or in units other than metres: "
+        "LOST. 0: every frame without a pose is.",
+        unit="frames",
+        minimum=0,
+        maximum=30,
+        live=True,
+    )
+    motion_gate_sigmas: float = setting(
+        6.0,
+        "stereo and rgbd: a pose farther from the predicted one than so many standard deviations is that of something large "
+        "that moves by itself; it gives way to the next pose that fits the prediction, or counts as none. 0: the pose "
+        "with the most matches counts, whatever was predicted.",
+        minimum=0.0,
+        maximum=1000.0,
         live=True,
     )
     degraded_inliers: int = setting(

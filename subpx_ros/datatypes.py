@@ -250,7 +250,7 @@ class OdometryResult:
     reason: str
     """One clause for people: why the state is not TRACKING; empty where it is."""
     T_odom_camera: Array
-    """(4, 4): the camera in the odometry frame, which is the first camera's optical frame. When lost: the last good one."""
+    """(4, 4): the camera in the odometry frame, which is the first camera's optical frame. When lost: where it stood before."""
     covariance: Array
     """(6, 6) of T_odom_camera, same order as RelativePose.covariance, in the odometry frame's axes."""
     located: bool
@@ -269,6 +269,8 @@ class OdometryResult:
     """keypoints, stereo_matches (keypoints known to have a disparity or depth), matches, inliers."""
     stage_ms: dict[str, float]
     """Milliseconds per stage, in the order they ran, and 'total'."""
+    bridged: bool = False
+    """Whether T_odom_camera is predicted from the motion before, as no pose was found; the state is DEGRADED then."""
 
     @property
     def inliers(self) -> NDArray[np.bool_]:

@@ -66,6 +66,21 @@ def logarithm(T_a_b: Array) -> Array:
     return np.concatenate([linear, vector])
 
 
+def exponential(twist: Array) -> Array:
+    """Exponential map of SE(3): the motion (4, 4) of a twist (6,), linear then angular, in one unit of time; of any angle.
+
+    Barfoot, State Estimation for Robotics, 2nd edition, section 8.1.3.
+    """
+    angle = float(np.linalg.norm(twist[3:]))
+    cross = hat(twist[3:])
+    if angle < _SMALL_ANGLE:
+        first, second = 0.5 - angle**2 / 24.0, 1.0 / 6.0 - angle**2 / 120.0
+    else:
+        first, second = (1.0 - np.cos(angle)) / angle**2, (angle - np.sin(angle)) / angle**3
+    left_jacobian = np.eye(3) + first * cross + second * cross @ cross
+    return se3(rotation_from_vector(twist[3:]), left_jacobian @ twist[:3])
+
+
 def rotation_angle(rotation: Array) -> float:
     """Angle in radians of R (3, 3), exact for small angles too."""
     axis = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])

@@ -1,18 +1,17 @@
 """Visual odometry of one camera, with or without depth, or of a rectified stereo pair.
 
-Each frame is described once, related to a reference, judged, and perhaps made the next reference.
+Each frame is described once, related to a reference, judged, perhaps bridged, and perhaps made the next reference.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from subpx_ros.config import Config
 from subpx_ros.datatypes import (
-    Array,
     Frame,
     OdometryResult,
     PoseStatus,
@@ -22,43 +21,20 @@ from subpx_ros.datatypes import (
     TrackingState,
 )
 from subpx_ros.errors import DataError
-from subpx_ros.geometry import hat, invert
+from subpx_ros.geometry import invert
 from subpx_ros.judgement import Standstill, judge
-from subpx_ros.motion_model import MotionModel
+from subpx_ros.motion_model import MotionModel, Place
 from subpx_ros.pipeline import FrontEnd
+from subpx_ros.references import REFUSED, TRUSTED, Outcome, Reference, References
 from subpx_ros.relative_motion import Motion, MotionEstimator, Stopwatch, View
 from subpx_ros.scale import OtherOdometry
-from subpx_ros.window import SlidingWindow, WindowEstimate
+from subpx_ros.window import SlidingWindow
 from subpx_ros.window.tracks import Tracks
 
 UNKNOWN_VARIANCE = 1e6
 """m^2 and rad^2 on the diagonal of the covariance of a pose that is not known."""
 
 _FIRST_FRAME = "first frame"
-
-
-@dataclass(frozen=True)
-class _Reference:
-    """A view, and where the odometry was when it was taken."""
-
-    view: View
-    T_odom_camera: Array
-    covariance: Array
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """What became of a frame."""
-
-    reference: _Reference | None
-    motion: Motion
-    state: TrackingState
-    reason: str
-    located: bool
-    """Whether the pose of the frame becomes known."""
-    stands_still: bool = False
-    estimate: WindowEstimate | None = None
-    """Of the frame, together with those before it."""
 
 
 class VisualOdometry:
@@ -114,14 +90,15 @@ class VisualOdometry:
 
     def reset(self) -> None:
         """Forget all frames; the next one becomes the origin."""
-        self._references: list[_Reference] = []
-        """The one that frames are related to; after a loss then the newest frame that could not be related."""
+        self._references = References()
+        self._bridged_frames = 0
+        self._at_rest = False
         self._last_stamp_ns: int | None = None
         self._interruption = ""
         self._standstill = Standstill()
         self._model = MotionModel()
         self._window: SlidingWindow | None = None
-        self._window_base: _Reference | None = None
+        self._window_base: Reference | None = None
         """The frame that the window began with."""
         self._T_odom_camera = np.eye(4)
         self._covariance = np.zeros((6, 6))
@@ -146,9 +123,10 @@ class VisualOdometry:
             self._forget_beyond_gap(frame.stamp_ns)
             outcome = self._track(view, watch)
             outcome = self._estimate_together(view, outcome, watch)
-            self._learn_motion(view, outcome)
+            outcome = self._bridge(view, outcome)
             self._advance(outcome)
             self._keep(view, outcome)
+            self._learn_motion(view, outcome)
         matches, relative = outcome.motion.matches, outcome.motion.pose
         return OdometryResult(
             stamp_ns=frame.stamp_ns,
@@ -169,6 +147,7 @@ class VisualOdometry:
                 "inliers": int(np.count_nonzero(relative.inliers)),
             },
             stage_ms=_total_last(watch.stage_ms),
+            bridged=outcome.bridged is not None,
         )
 
     def _forget_beyond_gap(self, stamp_ns: int) -> None:
@@ -176,29 +155,36 @@ class VisualOdometry:
         before, self._last_stamp_ns = self._last_stamp_ns, stamp_ns
         gap_s = 0.0 if before is None else (stamp_ns - before) * 1e-9
         if gap_s > self._config.max_gap_s and self._references:
-            self._references = []
+            self._references.forget()
             self._interruption = f"gap of {gap_s:.3g} s between frames, {self._config.max_gap_s:g} s are bridged"
 
-    def _track(self, view: View, watch: Stopwatch) -> _Outcome:
-        """The view related to the first reference that it can be related to."""
+    def _track(self, view: View, watch: Stopwatch) -> Outcome:
+        """The view related to the first reference that leaves no doubt, else to the one that leaves the least."""
         if not self._references:
             return self._begin(view)
+        outcomes = []
         for reference in self._references:
-            predicted = self._model.predicted((view.stamp_ns - reference.view.stamp_ns) * 1e-9)
-            motion = self._estimator.relate(reference.view, view, watch, self._tracks_of(reference), predicted)
-            still = motion.median_px() < self._config.keyframe_min_motion_px if len(motion.matches) else False
-            state, reason = judge(
-                motion.pose, motion.usable, stands_still=still, metric=self._estimator.metric, config=self._config
-            )
-            # One camera that turned on the spot is not lost, but where it looks is not known; nor where it is while it
-            # is to have metres and nobody says how far it moved.
-            located = state is TrackingState.TRACKING or (motion.pose.ok and (still or not motion.pose.reason))
-            outcome = _Outcome(reference, motion, state, reason, located, still)
-            if state is not TrackingState.LOST:
+            outcomes.append(self._related(reference, view, watch))
+            if outcomes[-1].trust == TRUSTED:
                 break
-        return outcome
+        found = [outcome for outcome in outcomes if outcome.trust != REFUSED]
+        return max(found, key=lambda outcome: outcome.trust) if found else outcomes[-1]
 
-    def _tracks_of(self, reference: _Reference) -> Tracks | None:
+    def _related(self, reference: Reference, view: View, watch: Stopwatch) -> Outcome:
+        stamps = reference.view.stamp_ns, view.stamp_ns
+        predicted = self._model.predicted((stamps[1] - stamps[0]) * 1e-9)
+        expected = self._model.expected(*stamps)
+        motion = self._estimator.relate(reference.view, view, watch, self._tracks_of(reference), predicted, expected)
+        still = motion.median_px() < self._config.keyframe_min_motion_px if len(motion.matches) else False
+        state, reason = judge(
+            motion.pose, motion.usable, stands_still=still, metric=self._estimator.metric, config=self._config
+        )
+        # One camera that turned on the spot is not lost, but where it looks is not known; nor where it is while it is to
+        # have metres and nobody says how far it moved.
+        located = state is TrackingState.TRACKING or (motion.pose.ok and (still or not motion.pose.reason))
+        return Outcome(reference, motion, state, reason, located, still)
+
+    def _tracks_of(self, reference: Reference) -> Tracks | None:
         """The points that the window knows of a reference; it begins anew with one that it does not."""
         if self._config.window_keyframes < 2 or not self._estimator.metric:
             self._window = None
@@ -210,9 +196,11 @@ class VisualOdometry:
             self._window_base = reference
         return self._window.tracks
 
-    def _estimate_together(self, view: View, outcome: _Outcome, watch: Stopwatch) -> _Outcome:
+    def _estimate_together(self, view: View, outcome: Outcome, watch: Stopwatch) -> Outcome:
         """The pose of a frame that has moved from its reference, from all that the window knows."""
         if self._window is None or outcome.stands_still or not outcome.motion.pose.ok:
+            return outcome
+        if outcome.reference is None or outcome.reference.view is not self._window.newest:
             return outcome
         with watch.stage("window"):
             estimate = self._window.add(view, outcome.motion, self._estimator.right_centre.shift_px)
@@ -225,80 +213,91 @@ class VisualOdometry:
         )
         return replace(outcome, motion=replace(outcome.motion, pose=pose), estimate=estimate)
 
-    def _learn_motion(self, view: View, outcome: _Outcome) -> None:
-        if outcome.stands_still:
-            self._model.stopped()
-        elif outcome.located and outcome.reference is not None and outcome.motion.pose.T_reference_current is not None:
-            seconds = (view.stamp_ns - outcome.reference.view.stamp_ns) * 1e-9
-            self._model.measured(outcome.motion.pose.T_reference_current, seconds)
+    def _bridge(self, view: View, outcome: Outcome) -> Outcome:
+        """A frame that could not be related, for a few frames and while the motion before is known well: where it should be."""
+        last, frames = self._model.last, self._bridged_frames + 1
+        if outcome.state is not TrackingState.LOST or outcome.reference is None or last is None:
+            return outcome
+        expected = self._model.expected(last.stamp_ns, view.stamp_ns)
+        seconds = (view.stamp_ns - last.stamp_ns) * 1e-9
+        if expected is None or frames > self._config.bridge_frames or seconds > self._config.max_gap_s:
+            return outcome
+        reason = f"{outcome.reason}: bridged with the motion before, frame {frames} of {self._config.bridge_frames}"
+        T_bridged, covariance = last.moved(expected.T_reference_current, expected.covariance)
+        bridged = self._T_odom_camera if self._at_rest else T_bridged, covariance
+        return replace(outcome, state=TrackingState.DEGRADED, reason=reason, located=True, bridged=bridged)
 
-    def _begin(self, view: View) -> _Outcome:
+    def _learn_motion(self, view: View, outcome: Outcome) -> None:
+        """What is expected of the next frames, from frames that are trusted."""
+        if outcome.bridged is not None:
+            self._bridged_frames += 1
+        elif not outcome.located or not self._estimator.may_be_metric:
+            self._model.forget()
+        else:
+            self._bridged_frames, self._at_rest = 0, outcome.stands_still
+            if len(self._references) == 1:
+                self._model.measured(self._measured_place(view, outcome))
+
+    def _measured_place(self, view: View, outcome: Outcome) -> Place:
+        """Where the images say that the camera is, although it may be shown where it stood."""
+        pose, reference = outcome.motion.pose, outcome.reference
+        if not outcome.stands_still or reference is None or pose.T_reference_current is None or pose.covariance is None:
+            return Place(view.stamp_ns, self._T_odom_camera, self._covariance)
+        return Place(view.stamp_ns, *reference.place.moved(pose.T_reference_current, pose.covariance))
+
+    def _begin(self, view: View) -> Outcome:
         """No pose yet, and why: this is the first frame, or it is too empty to be one, or tracking was interrupted."""
         empty, interrupted = self._estimator.too_empty(view), self._interruption
         reason = ": ".join(filter(None, [interrupted, empty])) or _FIRST_FRAME
         pose = RelativePose(PoseStatus.LOST if interrupted else PoseStatus.NO_REFERENCE, reason)
         state = TrackingState.LOST if interrupted else TrackingState.INITIALISING
-        return _Outcome(None, _no_motion(pose), state, reason, reason == _FIRST_FRAME)
+        return Outcome(None, _no_motion(pose), state, reason, reason == _FIRST_FRAME)
 
-    def _advance(self, outcome: _Outcome) -> None:
+    def _advance(self, outcome: Outcome) -> None:
         """Compose the odometry where a pose was found; stay put where it was not, or where the camera stands still."""
         if outcome.state is TrackingState.INITIALISING or not outcome.located:
             # Whatever is related to a frame that is not located inherits that nobody knows where it was.
             self._covariance = np.zeros((6, 6)) if outcome.located else UNKNOWN_VARIANCE * np.eye(6)
+        if outcome.bridged is not None:
+            self._T_odom_camera, self._covariance = outcome.bridged
+            return
         reference, pose = outcome.reference, outcome.motion.pose
         if reference is None or not outcome.located:
             return
         if outcome.stands_still and not self._estimator.metric:
             # The translation of one camera has unit length, however little it moved.
-            self._T_odom_camera, self._covariance = reference.T_odom_camera, reference.covariance
+            self._T_odom_camera, self._covariance = reference.place.T_odom_camera, reference.place.covariance
             return
         if outcome.estimate is not None and self._window_base is not None:
             self._standstill.leave()
-            base, T_found, covariance = self._window_base, outcome.estimate.T_window_camera, outcome.estimate.covariance
-            self._T_odom_camera = base.T_odom_camera @ T_found
-            self._covariance = _compose_covariance(base, T_found, covariance)
+            base, estimate = self._window_base.place, outcome.estimate
+            self._T_odom_camera, self._covariance = base.moved(estimate.T_window_camera, estimate.covariance)
             return
         assert pose.T_reference_current is not None and pose.covariance is not None
         T_found, covariance = pose.T_reference_current, pose.covariance
         if outcome.stands_still:
-            T_shown = invert(reference.T_odom_camera) @ self._T_odom_camera
+            T_shown = invert(reference.place.T_odom_camera) @ self._T_odom_camera
             T_found, covariance = self._standstill.shown(T_shown, T_found, covariance, self._config.standstill_sigmas)
         else:
             self._standstill.leave()
-        self._T_odom_camera = reference.T_odom_camera @ T_found
-        self._covariance = _compose_covariance(reference, T_found, covariance)
+        self._T_odom_camera, self._covariance = reference.place.moved(T_found, covariance)
 
-    def _keep(self, view: View, outcome: _Outcome) -> None:
-        """Decide what the next frames are related to.
-
-        A frame that hardly moved does not replace its reference, so that standing still does not drift. One that could
-        not be related, or without the length of its motion, stands beside the reference, which a single bad image must
-        not cost, unless there is too little in it.
-        """
-        new = _Reference(view, self._T_odom_camera, self._covariance)
-        unrelated = outcome.state in (TrackingState.LOST, TrackingState.INITIALISING)
-        if unrelated or (outcome.motion.pose.ok and not outcome.located):
-            if not self._estimator.too_empty(view):
-                self._references = [*self._references[:1], new]
-                self._interruption = ""
-        elif outcome.reference is not None:
-            moved = outcome.motion.pose.ok and not outcome.stands_still
-            self._references = [new if moved else outcome.reference]
+    def _keep(self, view: View, outcome: Outcome) -> None:
+        """Decide what the next frames are related to."""
+        place = Place(view.stamp_ns, self._T_odom_camera, self._covariance)
+        unrelated = outcome.bridged is not None or outcome.state in (TrackingState.LOST, TrackingState.INITIALISING)
+        lengthless = outcome.motion.pose.ok and not outcome.located
+        if not unrelated and not lengthless:
+            self._references.follow(view, place, outcome, metric=self._estimator.may_be_metric)
+        elif not self._estimator.too_empty(view):
+            self._references.stand_beside(view, place, measured=outcome.located and outcome.bridged is None)
+            self._interruption = ""
 
 
 def _no_motion(pose: RelativePose) -> Motion:
     empty, none = np.zeros((0, 2)), np.zeros(0, dtype=np.intp)
     matches = RefinedMatches(empty, empty, empty, empty, np.zeros(0, dtype=np.float32))
     return Motion(matches, pose, np.zeros((0, 3)), none, none, 0)
-
-
-def _compose_covariance(reference: _Reference, T_reference_current: Array, covariance: Array) -> Array:
-    """Covariance of T_odom_reference @ T_reference_current, both independent, in the odometry axes (first order)."""
-    rotation = reference.T_odom_camera[:3, :3]
-    lever = np.eye(6)
-    lever[:3, 3:] = -hat(rotation @ T_reference_current[:3, 3])
-    turned = np.kron(np.eye(2), rotation)
-    return lever @ reference.covariance @ lever.T + turned @ covariance @ turned.T
 
 
 def _total_last(stage_ms: dict[str, float]) -> dict[str, float]:

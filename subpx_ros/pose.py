@@ -24,12 +24,23 @@ from subpx_ros.geometry import (
     se3,
     transform_points,
 )
-from subpx_ros.polish import polish_mono, polish_stereo
+from subpx_ros.polish import StereoPolish, polish_mono, polish_stereo
 from subpx_ros.rectification import RightCentre
 from subpx_ros.triangulation import MINIMUM_DEPTH_M, StereoPoints, triangulate
 
 _FLOOR_PX2 = 0.1**2
 """Added to the predicted variance of every pixel coordinate, so that no match weighs more than images can be trusted."""
+
+
+_CHOSEN_ANEW = 2
+"""Rounds of leaving out what is far from the polished pose, and polishing again."""
+_NEAR_SIGMAS = 4.0
+"""By the residuals' own spread in the image: what moves a little by itself lies beyond, within the threshold of inliers. The
+Cauchy loss alone lets it pull all the same, and all of it pulls one way."""
+_NEAR_PX = 0.3
+"""So near is always near."""
+_MEDIAN_OF_LENGTH = 1.1774
+"""Median length of a standard normal vector in the image."""
 
 
 class _NotFound(Exception):
@@ -92,7 +103,12 @@ def ransac_mono(
 
 
 def estimate_stereo(
-    reference: StereoPoints, current: StereoPoints, rig: Rig, config: PoseConfig, right_centre: RightCentre
+    reference: StereoPoints,
+    current: StereoPoints,
+    rig: Rig,
+    config: PoseConfig,
+    right_centre: RightCentre,
+    start: Array | None = None,
 ) -> tuple[RelativePose, RightCentre]:
     """Pose of the current rig in the reference one, in metres, and what the pair says of the right principal point.
 
@@ -103,9 +119,10 @@ def estimate_stereo(
         rig: the cameras as calibrated.
         config: thresholds.
         right_centre: what is known of the right principal point; returned as it is where no pose is found.
+        start: a pose (4, 4) whose inliers are polished; None: RANSAC's.
     """
     try:
-        return _solve_stereo(reference, current, rig, config, right_centre)
+        return _solve_stereo(reference, current, rig, config, right_centre, start)
     except _NotFound as failure:
         return failure.as_pose(len(reference.left)), right_centre
 
@@ -139,28 +156,95 @@ def _solve_mono(
 
 
 def _solve_stereo(
-    reference: StereoPoints, current: StereoPoints, rig: Rig, config: PoseConfig, right_centre: RightCentre
+    reference: StereoPoints,
+    current: StereoPoints,
+    rig: Rig,
+    config: PoseConfig,
+    right_centre: RightCentre,
+    start: Array | None,
 ) -> tuple[RelativePose, RightCentre]:
     points = triangulate(reference, right_centre.applied_to(rig))
     usable = np.isfinite(points[:, 2])
     _require_matches(int(np.count_nonzero(usable)), config, "matches with depth")
 
-    options = ransac_options(config) | {"max_reproj_error": config.reprojection_threshold_px}
-    found, info = poselib.estimate_absolute_pose(current.left[usable], points[usable], _poselib(rig.left), options)
-    inliers = np.zeros(len(usable), dtype=bool)
-    inliers[usable] = info["inliers"]
+    if start is None:
+        start, inliers = _ransac_absolute(points, current.left, rig.left, config)
+    else:
+        inliers = _reprojection_errors(start, points, current.left, rig.left) < config.reprojection_threshold_px
     _require_inliers(inliers, config)
     _require_spread(reference.left[inliers], config)
-    before, now = (_weighable(each[inliers], config) for each in (reference, current))
-    polished = polish_stereo(_initial_pose(found), before, now, rig, right_centre)
+    polished = _polish(start, inliers, reference, current, rig, config, right_centre)
     if polished is None:
         raise _NotFound(PoseStatus.DEGENERATE, "the inliers do not determine the motion")
+    polished = _narrowed(polished, inliers, reference, current, rig, config, right_centre)
 
     points = triangulate(reference, polished.right_centre.applied_to(rig))
-    inliers = _reprojected_near(polished.T_0_1, points, current.left, rig.left, config.reprojection_threshold_px)
+    errors = _reprojection_errors(polished.T_0_1, points, current.left, rig.left)
+    inliers = errors < config.reprojection_threshold_px
     _require_inliers(inliers, config)
     pose = RelativePose(PoseStatus.OK, "", polished.T_0_1, polished.covariance, metric=True, inliers=inliers)
     return pose, polished.right_centre
+
+
+def _polish(
+    start: Array,
+    chosen: NDArray[np.bool_],
+    reference: StereoPoints,
+    current: StereoPoints,
+    rig: Rig,
+    config: PoseConfig,
+    right_centre: RightCentre,
+) -> StereoPolish | None:
+    before, now = (_weighable(each[chosen], config) for each in (reference, current))
+    return polish_stereo(start, before, now, rig, right_centre)
+
+
+def _narrowed(
+    polished: StereoPolish,
+    inliers: NDArray[np.bool_],
+    reference: StereoPoints,
+    current: StereoPoints,
+    rig: Rig,
+    config: PoseConfig,
+    right_centre: RightCentre,
+) -> StereoPolish:
+    """The pose of the nearest of the inliers, with the covariance of all: what is chosen by its residuals has smaller ones
+    than its noise makes."""
+    first = polished
+    for _ in range(_CHOSEN_ANEW):
+        near = _nearest(polished, inliers, reference, current, rig, config)
+        if np.count_nonzero(near) < config.min_inliers:
+            break
+        polished = _polish(polished.T_0_1, near, reference, current, rig, config, right_centre) or polished
+    centre = replace(polished.right_centre, variance_px2=first.right_centre.variance_px2)
+    return StereoPolish(polished.T_0_1, first.covariance, centre)
+
+
+def _nearest(
+    polished: StereoPolish,
+    inliers: NDArray[np.bool_],
+    reference: StereoPoints,
+    current: StereoPoints,
+    rig: Rig,
+    config: PoseConfig,
+) -> NDArray[np.bool_]:
+    """Which points (M,) agree with a pose as closely as most of its inliers do."""
+    points = triangulate(reference, polished.right_centre.applied_to(rig))
+    errors = _reprojection_errors(polished.T_0_1, points, current.left, rig.left)
+    sigma_px = np.median(errors[inliers]) / _MEDIAN_OF_LENGTH
+    return errors < min(max(_NEAR_SIGMAS * sigma_px, _NEAR_PX), config.reprojection_threshold_px)
+
+
+def _ransac_absolute(
+    points: Array, pixels: Array, camera: Camera, config: PoseConfig
+) -> tuple[Array, NDArray[np.bool_]]:
+    """T_0_1 (4, 4) of points (M, 3), NaN allowed, seen at pixels (M, 2) of camera 1, and the inliers (M,)."""
+    usable = np.isfinite(points[:, 2])
+    options = ransac_options(config) | {"max_reproj_error": config.reprojection_threshold_px}
+    found, info = poselib.estimate_absolute_pose(pixels[usable], points[usable], _poselib(camera), options)
+    inliers = np.zeros(len(usable), dtype=bool)
+    inliers[usable] = info["inliers"]
+    return _initial_pose(found), inliers
 
 
 def _ransac_relative(
@@ -200,14 +284,14 @@ def _motion_beyond_rotation(rays0: Array, rays1: Array) -> float:
     return float(np.median(np.linalg.norm(turned[:, :2] - rays1, axis=1)))
 
 
-def _reprojected_near(
-    T_0_1: Array, points0: Array, pixels1: Array, camera: Camera, threshold_px: float
-) -> NDArray[np.bool_]:
-    """Which points (M, 3), NaN allowed, lie in front of camera 1 and project near their pixels (M, 2) there."""
+def _reprojection_errors(T_0_1: Array, points0: Array, pixels1: Array, camera: Camera) -> Array:
+    """Distance (M,) px of points (M, 3), NaN allowed, from their pixels (M, 2) in camera 1; infinite where it cannot see
+    them."""
     points1 = transform_points(invert(T_0_1), points0)
-    near = points1[:, 2] > MINIMUM_DEPTH_M
-    near[near] = np.linalg.norm(camera.project(points1[near]) - pixels1[near], axis=1) < threshold_px
-    return near
+    errors = np.full(len(points1), np.inf)
+    seen = points1[:, 2] > MINIMUM_DEPTH_M
+    errors[seen] = np.linalg.norm(camera.project(points1[seen]) - pixels1[seen], axis=1)
+    return errors
 
 
 def _require_matches(count: int, config: PoseConfig, what: str = "matches") -> None:

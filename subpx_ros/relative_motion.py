@@ -13,12 +13,15 @@ import torch
 from numpy.typing import NDArray
 
 from subpx_ros.config import Config
+from subpx_ros.consistency import WorldEstimator
+from subpx_ros.contrast import made_visible
 from subpx_ros.datatypes import Array, Features, Frame, Matches, RefinedMatches, RelativePose, Rig
 from subpx_ros.depth import disparity_from_depth, virtual_pair
 from subpx_ros.errors import DataError
 from subpx_ros.geometry import invert, transform_points
+from subpx_ros.motion_model import ExpectedMotion
 from subpx_ros.pipeline import FrontEnd
-from subpx_ros.pose import estimate_mono, estimate_stereo
+from subpx_ros.pose import estimate_mono
 from subpx_ros.rectification import RightCentre
 from subpx_ros.scale import OtherOdometry, mono_scale
 from subpx_ros.stereo import searched_disparities
@@ -59,6 +62,8 @@ class Motion:
     """(M,) among those of the current view."""
     usable: int
     """Matches that can agree with the pose: with metric poses those whose reference keypoint has a depth."""
+    doubtful: bool = False
+    """Whether a large part of the matches tells of another motion, which cannot be the camera's."""
 
     def median_px(self) -> float:
         """Median motion in the image of the matches, of those that agree on a pose where there is one."""
@@ -131,6 +136,8 @@ class MotionEstimator:
 
     def describe(self, frame: Frame, watch: Stopwatch) -> View:
         """Features of the left or only image, with the disparity of each where the right image or the depth has one."""
+        with watch.stage("features"):
+            frame = made_visible(frame, self._config.features.min_contrast)
         if self.mode == "stereo":
             return self._describe_pair(frame, watch)
         with watch.stage("features"):
@@ -185,6 +192,7 @@ class MotionEstimator:
         watch: Stopwatch,
         tracks: Tracks | None = None,
         predicted: Array | None = None,
+        expected: ExpectedMotion | None = None,
     ) -> Motion:
         """Refined matches of the reference to the current view, and the pose that they give.
 
@@ -195,6 +203,7 @@ class MotionEstimator:
             tracks: of the reference, where it continues older ones: they are refined against the frames that saw their
                 points first.
             predicted: T_reference_current (4, 4) as it is expected.
+            expected: the same, where its certainty is known.
         """
         with watch.stage("matching"):
             found = self._front_end.match(reference.features, current.features)
@@ -219,10 +228,13 @@ class MotionEstimator:
             certain = None if matches.covariance1 is None else np.zeros_like(matches.covariance1)
             before = reference.disparities.points(indices0, matches.refined0, certain)
             now = current.disparities.points(indices1, matches.refined1, matches.covariance1)
-            pose, centre = estimate_stereo(before, now, self._pair, self._config.pose, self.right_centre)
-            self.right_centre = self.right_centre.updated(centre)
+            world = WorldEstimator(before, now, self._pair, self._config, self.right_centre)
+            pose, centre, doubtful = world.estimate(expected)
+            if not doubtful:
+                self.right_centre = self.right_centre.updated(centre)
             points = triangulate(now, self.right_centre.applied_to(self._pair))
-        return Motion(matches, pose, points, indices0, indices1, int(np.count_nonzero(np.isfinite(before.disparity))))
+        usable = int(np.count_nonzero(np.isfinite(before.disparity)))
+        return Motion(matches, pose, points, indices0, indices1, usable, doubtful)
 
     def _refine_tracks(self, tracks: Tracks, current: View, found: Matches, predicted: Array | None) -> RefinedMatches:
         """The second point of every match refined against the view that saw its point first."""

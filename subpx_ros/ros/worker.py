@@ -175,7 +175,8 @@ class Worker:
         if result is None:
             self._health.refused(stamp_ns)
         else:
-            self._health.processed(stamp_ns, result.state, located=result.located, restarted=restarted)
+            found = result.located and not result.bridged
+            self._health.processed(stamp_ns, result.state, located=found, restarted=restarted)
 
     def _show(self, frame: Frame | None, result: OdometryResult | None, header: Header) -> None:
         if frame is not None and result is not None and self._alive():
