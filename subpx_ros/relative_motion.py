@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,9 +23,7 @@ from subpx_ros.rectification import RightCentre
 from subpx_ros.stereo import searched_disparities
 from subpx_ros.triangulation import Disparities, StereoPoints, triangulate
 from subpx_ros.window import SlidingWindow
-
-if TYPE_CHECKING:
-    from subpx_ros.window.tracks import Tracks
+from subpx_ros.window.tracks import Tracks
 
 
 @dataclass(frozen=True)
@@ -201,6 +198,7 @@ class MotionEstimator:
                 current.disparities.require(indices1)
         with watch.stage("refinement"):
             if tracks is None:
+                found = self._with_growth(found, Tracks.fresh(reference), predicted)
                 matches = self._front_end.refine(reference.features, current.features, found)
             else:
                 matches = self._refine_tracks(tracks, current, found, predicted)
@@ -214,7 +212,8 @@ class MotionEstimator:
             # The first point is where it is seen: what is uncertain is where the second image shows it.
             certain = None if matches.covariance1 is None else np.zeros_like(matches.covariance1)
             before = reference.disparities.points(indices0, matches.refined0, certain)
-            now = current.disparities.points(indices1, matches.refined1, matches.covariance1)
+            moved = matches.refined1 - matches.detected1
+            now = current.disparities.points(indices1, matches.refined1, matches.covariance1, moved)
             pose, centre = estimate_stereo(before, now, self._pair, self._config.pose, self.right_centre)
             self.right_centre = self.right_centre.updated(centre)
             points = triangulate(now, self.right_centre.applied_to(self._pair))
@@ -249,6 +248,13 @@ class MotionEstimator:
             found.scores.float().cpu().numpy(),
             covariance1,
         )
+
+    def _with_growth(self, found: Matches, tracks: Tracks, predicted: Array | None) -> Matches:
+        """The matches with the growth that depth and the expected motion tell, where they tell any."""
+        if predicted is None or self._pair.baseline_m is None:
+            return found
+        growth = self._growth(tracks, found.indices0.cpu().numpy(), predicted).astype(np.float32)
+        return replace(found, growth=torch.from_numpy(growth).to(found.indices0.device))
 
     def _growth(self, tracks: Tracks, indices: NDArray[np.intp], predicted: Array | None) -> Array:
         """How much larger (M,) the points of features are expected to look after a motion (4, 4)."""

@@ -23,16 +23,18 @@ _MOST_MOVED_PX = 2.0
 class SearchedDisparities(Disparities):
     """Disparities that are found when somebody needs them; NaN, too, for features that nobody asked for yet."""
 
-    search: Callable[[NDArray[np.intp]], tuple[Array, Array]] = lambda indices: (np.zeros(0), np.zeros(0))
-    """Disparities (K,) px and their variances (K,) px^2 of the features with the given indices (K,)."""
+    search: Callable[[NDArray[np.intp]], Disparities] | None = None
+    """Those of the features with the given indices (K,)."""
     asked: NDArray[np.bool_] | None = None
     """(N,)"""
 
     def require(self, indices: NDArray[np.intp]) -> None:
-        assert self.asked is not None and self.variance is not None
+        assert self.asked is not None and self.search is not None and self.variance is not None
+        assert self.slope is not None
         new = np.unique(indices[~self.asked[indices]])
         if len(new):
-            self.px[new], self.variance[new] = self.search(new)
+            found = self.search(new)
+            self.px[new], self.variance[new], self.slope[new] = found.px, found.variance, found.slope
             self.asked[new] = True
 
 
@@ -49,22 +51,24 @@ def searched_disparities(
     """
     image = torch.from_numpy(right).to(left.image.device).float().div_(255.0)
 
-    def search(indices: NDArray[np.intp]) -> tuple[Array, Array]:
+    def search(indices: NDArray[np.intp]) -> Disparities:
         return _disparities(left, image, torch.from_numpy(indices), principal_offset_px, config)
 
     unknown = np.full(len(left), np.nan)
-    return SearchedDisparities(unknown, unknown.copy(), search, np.zeros(len(left), dtype=bool))
+    slope, asked = np.zeros((len(left), 2)), np.zeros(len(left), dtype=bool)
+    return SearchedDisparities(unknown, unknown.copy(), slope, search, asked)
 
 
 def _disparities(
     left: Features, right: torch.Tensor, indices: torch.Tensor, principal_offset_px: float, config: MatchingConfig
-) -> tuple[Array, Array]:
+) -> Disparities:
     with torch.inference_mode():
         keypoints = left.keypoints.index_select(0, indices.to(left.keypoints.device))
         searched = search_right(left.image, right, keypoints, principal_offset_px, config)
-        places, covariance = match_least_squares(left.image, right, keypoints, searched.places)
+        matched = match_least_squares(left.image, right, keypoints, searched.places)
+        places = matched.places
         good = searched.found & ((places - searched.places).abs().amax(dim=1) <= _MOST_MOVED_PX)
         good &= (places[:, 1] - keypoints[:, 1]).abs() <= config.max_row_difference_px
-        found = torch.stack([keypoints[:, 0] - places[:, 0], covariance[:, 0, 0]])
-        disparity, variance = torch.where(good, found, torch.nan).cpu().numpy().astype(np.float64)
-    return disparity, variance
+        found = torch.stack([keypoints[:, 0] - places[:, 0], matched.covariance[:, 0, 0], *matched.slope.T])
+        disparity, variance, *slope = torch.where(good, found, torch.nan).cpu().numpy().astype(np.float64)
+    return Disparities(disparity, variance, np.stack(slope, axis=1))

@@ -139,7 +139,7 @@ class SlidingWindow:
             frame,
             matches.refined1[inliers],
             information_root(covariance),
-            np.nan_to_num(view.disparities.px[features]),
+            np.nan_to_num(view.disparities.beside(features, (matches.refined1 - matches.detected1)[inliers])),
             self._disparity_root(view.disparities, features),
         )
 
