@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from subpx_ros.config import MatchingConfig
-from subpx_ros.datatypes import Array, Features
+from subpx_ros.datatypes import Features
 from subpx_ros.matching.patch_search import search_right
 from subpx_ros.refinement.least_squares import match_least_squares
 from subpx_ros.triangulation import Disparities

@@ -162,6 +162,17 @@ def test_covariance_covers_the_error() -> None:
     assert 0.75 < np.mean(values) < 1.3
 
 
+def test_disparities_count_for_what_their_variances_say() -> None:
+    """Beside pixels; not for what they scatter, which says nothing of what the disparities of a surface have in common."""
+    deviations = []
+    for weight in (1.0, 0.05):
+        bundle, _ = scene(7, 0.2)
+        bundle.points.disparity_root = weight * bundle.points.disparity_root
+        bundle.sightings.disparity_root = weight * bundle.sightings.disparity_root
+        deviations.append(np.sqrt(solved(bundle).of_pose(bundle, FRAMES - 1)[2, 2]))
+    assert deviations[1] > 4.0 * deviations[0]
+
+
 def test_what_is_given_up_is_remembered() -> None:
     """Without the oldest frame, but with the prior that it leaves, the others stay where they were, as sure as before."""
     bundle, poses = scene(6, 0.2)
