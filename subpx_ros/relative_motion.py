@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -27,9 +26,7 @@ from subpx_ros.scale import OtherOdometry, mono_scale
 from subpx_ros.stereo import searched_disparities
 from subpx_ros.triangulation import Disparities, StereoPoints, triangulate
 from subpx_ros.window import SlidingWindow
-
-if TYPE_CHECKING:
-    from subpx_ros.window.tracks import Tracks
+from subpx_ros.window.tracks import Tracks
 
 
 @dataclass(frozen=True)
@@ -132,7 +129,20 @@ class MotionEstimator:
             settings.odometry.window_keyframes,
             settings.pose.reprojection_threshold_px,
             settings.pose.use_match_covariance,
+            self._refine_again if self._front_end.refiner.name == "subpx" else None,
         )
+
+    def _refine_again(
+        self, anchor: View, features: NDArray[np.intp], view: View, expected: Array, growth: Array
+    ) -> tuple[Array, Array]:
+        """Points of an anchor in another view, as `window.following` asks for them."""
+        device, count = view.features.keypoints.device, len(features)
+        places, larger = (torch.from_numpy(each.astype(np.float32)).to(device) for each in (expected, growth))
+        numbers, scores = torch.arange(count, device=device), torch.ones(count, device=device)
+        matches = Matches(torch.from_numpy(features).to(device), numbers, scores, larger)
+        refined = self._front_end.refine(anchor.features, replace(view.features, keypoints=places), matches)
+        assert refined.covariance1 is not None
+        return refined.refined1, refined.covariance1
 
     def describe(self, frame: Frame, watch: Stopwatch) -> View:
         """Features of the left or only image, with the disparity of each where the right image or the depth has one."""
@@ -214,6 +224,7 @@ class MotionEstimator:
                 current.disparities.require(indices1)
         with watch.stage("refinement"):
             if tracks is None:
+                found = self._with_growth(found, Tracks.fresh(reference), predicted)
                 matches = self._front_end.refine(reference.features, current.features, found)
             else:
                 matches = self._refine_tracks(tracks, current, found, predicted)
@@ -227,7 +238,8 @@ class MotionEstimator:
             # The first point is where it is seen: what is uncertain is where the second image shows it.
             certain = None if matches.covariance1 is None else np.zeros_like(matches.covariance1)
             before = reference.disparities.points(indices0, matches.refined0, certain)
-            now = current.disparities.points(indices1, matches.refined1, matches.covariance1)
+            moved = matches.refined1 - matches.detected1
+            now = current.disparities.points(indices1, matches.refined1, matches.covariance1, moved)
             world = WorldEstimator(before, now, self._pair, self._config, self.right_centre)
             pose, centre, doubtful = world.estimate(expected)
             if not doubtful:
@@ -265,6 +277,13 @@ class MotionEstimator:
             found.scores.float().cpu().numpy(),
             covariance1,
         )
+
+    def _with_growth(self, found: Matches, tracks: Tracks, predicted: Array | None) -> Matches:
+        """The matches with the growth that depth and the expected motion tell, where they tell any."""
+        if predicted is None or self._pair.baseline_m is None:
+            return found
+        growth = self._growth(tracks, found.indices0.cpu().numpy(), predicted).astype(np.float32)
+        return replace(found, growth=torch.from_numpy(growth).to(found.indices0.device))
 
     def _growth(self, tracks: Tracks, indices: NDArray[np.intp], predicted: Array | None) -> Array:
         """How much larger (M,) the points of features are expected to look after a motion (4, 4)."""

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from subpx_ros.config import MatchingConfig
-from subpx_ros.datatypes import Array, Features
+from subpx_ros.datatypes import Features
 from subpx_ros.matching.patch_search import PatchSearch
 from subpx_ros.parallel import each_by_a_thread, parts_for
 from subpx_ros.refinement.least_squares import match_least_squares
@@ -27,16 +27,18 @@ _BATCH, _WORTH_A_THREAD = 8192, 64
 class SearchedDisparities(Disparities):
     """Disparities that are found when somebody needs them; NaN, too, for features that nobody asked for yet."""
 
-    search: Callable[[NDArray[np.intp]], tuple[Array, Array]] = lambda indices: (np.zeros(0), np.zeros(0))
-    """Disparities (K,) px and their variances (K,) px^2 of the features with the given indices (K,)."""
+    search: Callable[[NDArray[np.intp]], Disparities] | None = None
+    """Those of the features with the given indices (K,)."""
     asked: NDArray[np.bool_] | None = None
     """(N,)"""
 
     def require(self, indices: NDArray[np.intp]) -> None:
-        assert self.asked is not None and self.variance is not None
+        assert self.asked is not None and self.search is not None and self.variance is not None
+        assert self.slope is not None
         new = np.unique(indices[~self.asked[indices]])
         if len(new):
-            self.px[new], self.variance[new] = self.search(new)
+            found = self.search(new)
+            self.px[new], self.variance[new], self.slope[new] = found.px, found.variance, found.slope
             self.asked[new] = True
 
 
@@ -57,25 +59,28 @@ def searched_disparities(
     def pair() -> PatchSearch:
         return PatchSearch(left.image, image, principal_offset_px, config)
 
-    def search(indices: NDArray[np.intp]) -> tuple[Array, Array]:
+    def search(indices: NDArray[np.intp]) -> Disparities:
         with torch.inference_mode():
             keypoints = left.keypoints.index_select(0, torch.from_numpy(indices).to(left.keypoints.device))
             count = parts_for(len(keypoints), keypoints.device, _BATCH, _WORTH_A_THREAD)
-            measure = partial(_disparities, left.image, image, pair(), config.max_row_difference_px)
+            measure = partial(_measured, left.image, image, pair(), config.max_row_difference_px)
             found = torch.cat(each_by_a_thread(measure, keypoints.tensor_split(count)), dim=1)
-            disparity, variance = found.cpu().numpy().astype(np.float64)
-        return disparity, variance
+            disparity, variance, *slope = found.cpu().numpy().astype(np.float64)
+        return Disparities(disparity, variance, np.stack(slope, axis=1))
 
     unknown = np.full(len(left), np.nan)
-    return SearchedDisparities(unknown, unknown.copy(), search, np.zeros(len(left), dtype=bool))
+    slope, asked = np.zeros((len(left), 2)), np.zeros(len(left), dtype=bool)
+    return SearchedDisparities(unknown, unknown.copy(), slope, search, asked)
 
 
-def _disparities(
+def _measured(
     left: torch.Tensor, right: torch.Tensor, pair: PatchSearch, max_row_difference_px: float, keypoints: torch.Tensor
 ) -> torch.Tensor:
-    """Disparities and their variances (2, N), NaN where there is none."""
+    """Disparities, their variances and their slopes along the row and down (4, N), NaN where there is none."""
     searched = pair.find(keypoints)
-    places, covariance = match_least_squares(left, right, keypoints, searched.places)
+    matched = match_least_squares(left, right, keypoints, searched.places)
+    places = matched.places
     good = searched.found & ((places - searched.places).abs().amax(dim=1) <= _MOST_MOVED_PX)
     good &= (places[:, 1] - keypoints[:, 1]).abs() <= max_row_difference_px
-    return torch.where(good, torch.stack([keypoints[:, 0] - places[:, 0], covariance[:, 0, 0]]), torch.nan)
+    found = torch.stack([keypoints[:, 0] - places[:, 0], matched.covariance[:, 0, 0], *matched.slope.T])
+    return torch.where(good, found, torch.nan)

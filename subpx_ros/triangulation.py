@@ -12,6 +12,8 @@ from subpx_ros.errors import DataError
 from subpx_ros.geometry import homogeneous
 
 MINIMUM_DEPTH_M = 1e-3
+_FARTHEST_BESIDE_PX = 3.0
+"""Beyond it nobody knows whether the surface goes on."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,9 @@ class Disparities:
     """(N,)"""
     variance: Array | None = None
     """(N,) px^2; None where it is not known."""
+    slope: Array | None = None
+    """(N, 2) by how much the disparity grows with each pixel to the right, and down: what the surface does around the
+    feature; None where it is not known."""
 
     @property
     def found(self) -> int:
@@ -58,18 +63,30 @@ class Disparities:
     def require(self, indices: NDArray[np.intp]) -> None:
         """Find those of the features with the given indices (K,), where they are only found when they are needed."""
 
-    def points(self, indices: NDArray[np.intp], left: Array, covariance: Array | None) -> StereoPoints:
+    def beside(self, indices: NDArray[np.intp], moved: Array) -> Array:
+        """Disparities (M,) of the places that lie `moved` (M, 2) pixels beside the features with these indices (M,)."""
+        if self.slope is None:
+            return np.asarray(self.px[indices])
+        near = np.abs(moved).max(axis=1, initial=0.0) <= _FARTHEST_BESIDE_PX
+        change = np.einsum("mi,mi->m", self.slope[indices], np.nan_to_num(moved))
+        return np.asarray(self.px[indices] + np.where(near, change, 0.0))
+
+    def points(
+        self, indices: NDArray[np.intp], left: Array, covariance: Array | None, moved: Array | None = None
+    ) -> StereoPoints:
         """Matched features as stereo points.
 
         Args:
             indices: (M,) of the features.
             left: (M, 2) their pixels, which refinement may have moved.
             covariance: (M, 2, 2) px^2 of these pixels, where it is known.
+            moved: (M, 2) pixels from where the disparities were measured to `left`; None: they are of `left` itself.
         """
         self.require(indices)
+        disparity = self.px[indices] if moved is None else self.beside(indices, moved)
         if self.variance is None or covariance is None:
-            return StereoPoints(left, self.px[indices])
-        return StereoPoints(left, self.px[indices], stereo_covariance(covariance, self.variance[indices]))
+            return StereoPoints(left, disparity)
+        return StereoPoints(left, disparity, stereo_covariance(covariance, self.variance[indices]))
 
 
 def stereo_covariance(left: Array, disparity: Array) -> Array:

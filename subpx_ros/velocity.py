@@ -41,13 +41,25 @@ class Velocimeter:
         if covariance is None:
             return UNKNOWN_VELOCITY
         seconds = (result.stamp_ns - before.stamp_ns) * _NS_TO_S
-        twist = logarithm(invert(before.T_odom_camera) @ result.T_odom_camera) / seconds
+        twist = logarithm(_step(before, result)) / seconds
         covariance = covariance / seconds**2
         if not result.metric:
             twist[:3] = 0.0
             covariance[:3] = covariance[:, :3] = 0.0
             covariance[:3, :3] = UNKNOWN_VARIANCE * np.eye(3)
         return Velocity(twist, covariance)
+
+
+def _step(before: OdometryResult, result: OdometryResult) -> Array:
+    """The motion (4, 4) from the frame before to this one.
+
+    Poses of a window also differ by what was learnt of the way up to the frame before, which is no motion.
+    """
+    stood_still = np.array_equal(before.T_odom_camera, result.T_odom_camera)
+    moved = result.relative_pose.T_reference_current
+    if moved is None or stood_still or result.reference_stamp_ns != before.stamp_ns:
+        return invert(before.T_odom_camera) @ result.T_odom_camera
+    return moved
 
 
 def _covariance_of_step(before: OdometryResult, result: OdometryResult) -> Array | None:

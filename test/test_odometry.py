@@ -266,6 +266,29 @@ def test_the_covariance_of_matches_reaches_the_pose(rig: Rig, street: StreetSequ
     assert errors[0] < 0.8 * errors[1]
 
 
+class ListeningRefiner(UnequalRefiner):
+    """Remembers what it was told of growth."""
+
+    def __init__(self) -> None:
+        self.told: list[torch.Tensor | None] = []
+
+    def _refine(self, features0: Features, features1: Features, matches: Matches) -> Refinement:
+        self.told.append(matches.growth)
+        return super()._refine(features0, features1, matches)
+
+
+def test_the_refiner_is_told_how_much_points_grow_once_a_motion_is_known(frames: list[Frame]) -> None:
+    front_end = FrontEnd(merge(CONFIG, {"matching": {"stereo": "patches"}}))
+    listening = ListeningRefiner()
+    front_end.refiner = listening
+    process_all(VisualOdometry(CONFIG, RIG, front_end=front_end), frames[:4])
+    first, *later = listening.told
+    assert first is None and len(later) == 2
+    for growth in later:
+        # Driving forward, everything grows, far points by little.
+        assert growth is not None and 1.0 < float(growth.median()) < 1.3
+
+
 def test_reset_makes_the_next_frame_the_origin(stereo: VisualOdometry, frames: list[Frame]) -> None:
     fresh = process_all(stereo, frames[3:6])
     stereo.reset()

@@ -56,6 +56,22 @@ def test_disparities_of_planes_are_found_to_a_fraction_of_a_pixel(disparity: flo
     assert found.variance is not None and np.all(found.variance[np.isfinite(found.px)] > 0.0)
 
 
+@pytest.mark.parametrize("slope", [0.0, 0.1, -0.2])
+def test_beside_a_feature_the_disparity_is_that_of_its_plane(slope: float) -> None:
+    image = _texture()
+    left = _features(image)
+    found = _search(left, _shifted(image, 30.0, slope))
+    indices = np.flatnonzero(np.isfinite(found.px))
+    moved = np.random.default_rng(0).uniform(-2.0, 2.0, (len(indices), 2))
+    true = 30.0 + slope * (left.keypoints[indices, 1].numpy() + moved[:, 1] - _HEIGHT / 2)
+    ones = np.zeros((len(indices), 2, 2))
+    beside = found.points(indices, left.keypoints[indices].numpy() + moved, ones, moved).disparity
+    assert np.median(np.abs(beside - true)) < 0.05
+    assert abs(np.median(beside - true)) < 0.01
+    # Nobody knows how far a surface goes on.
+    assert np.array_equal(found.beside(indices, np.full((len(indices), 2), 5.0)), found.px[indices])
+
+
 def test_gain_and_offset_between_the_cameras_do_not_matter() -> None:
     image = _texture()
     left, right = _features(image), _shifted(image, 20.375)

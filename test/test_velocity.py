@@ -69,6 +69,18 @@ def test_forward_motion() -> None:
     np.testing.assert_allclose(found.covariance, SPREAD / 0.04, atol=1e-15)
 
 
+def test_what_a_window_learns_of_the_past_is_no_motion() -> None:
+    """The frame before is now known to have been 5 cm behind where it was published."""
+    first, mended, second = pose(0.0, 5.0), pose(0.0, 4.95), pose(0.0, 5.15)
+    found = velocity_after(result(0, first, None), result(2, second, 0, mended))
+    np.testing.assert_allclose(found.twist, [1.0, 0, 0, 0, 0, 0], atol=1e-12)
+
+
+def test_a_pose_that_stays_has_no_velocity_whatever_was_measured() -> None:
+    here, trembled = pose(0.0, 5.0), pose(0.0, 4.999)
+    assert not velocity_after(result(0, here, None), result(1, here, 0, trembled)).twist.any()
+
+
 @pytest.mark.parametrize("rate", [1e-5, 0.3, 20.0])
 def test_a_circle_has_constant_velocity_along_its_tangent(rate: float) -> None:
     """Optical axes: turning about y (down) by `rate` rad/s at 2 m/s along z."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
-from subpx_ros.datatypes import Camera, Rig
+from subpx_ros.datatypes import Camera, Features, Rig
 from subpx_ros.geometry import homogeneous, invert, rotation_from_vector, se3, transform_points, vector_from_rotation
-from subpx_ros.window.bundle import Bundle, Points, Sightings, WindowCamera, information_root
+from subpx_ros.relative_motion import View
+from subpx_ros.triangulation import Disparities
+from subpx_ros.window.bundle import Bundle, Indices, Points, Sightings, WindowCamera, information_root
+from subpx_ros.window.following import follow, unmatched_points
 from subpx_ros.window.normal import linearise, normal_equations, retract
 from subpx_ros.window.prior import Prior
 from subpx_ros.window.solver import Solution, marginalised, solve
@@ -162,6 +166,17 @@ def test_covariance_covers_the_error() -> None:
     assert 0.75 < np.mean(values) < 1.3
 
 
+def test_disparities_count_for_what_their_variances_say() -> None:
+    """Beside pixels; not for what they scatter, which says nothing of what the disparities of a surface have in common."""
+    deviations = []
+    for weight in (1.0, 0.05):
+        bundle, _ = scene(7, 0.2)
+        bundle.points.disparity_root = weight * bundle.points.disparity_root
+        bundle.sightings.disparity_root = weight * bundle.sightings.disparity_root
+        deviations.append(np.sqrt(solved(bundle).of_pose(bundle, FRAMES - 1)[2, 2]))
+    assert deviations[1] > 4.0 * deviations[0]
+
+
 def test_what_is_given_up_is_remembered() -> None:
     """Without the oldest frame, but with the prior that it leaves, the others stay where they were, as sure as before."""
     bundle, poses = scene(6, 0.2)
@@ -183,3 +198,40 @@ def test_what_is_given_up_is_remembered() -> None:
     again = np.sqrt(np.diag(after.of_pose(rest, FRAMES - 2))[:3])
     np.testing.assert_allclose(again, deviation, rtol=0.25)
     np.testing.assert_allclose(left.about(np.ones(3)).about(left.centre).matrix, left.matrix, rtol=1e-6, atol=1e-3)
+
+
+def _view(height: int = 370, width: int = 1200) -> View:
+    image, none = torch.zeros(height, width), torch.zeros(0)
+    return View(0, Features(torch.zeros(0, 2), none, torch.zeros(0, 1), image), Disparities(np.zeros(0)))
+
+
+@pytest.mark.parametrize("kind", ["found", "uncertain", "elsewhere"])
+def test_unmatched_points_are_followed_where_the_refiner_finds_them(kind: str) -> None:
+    """Every third sighting of the newest frame is missing; a refiner that knows the truth is asked for it."""
+    bundle, _ = scene(8, 0.0)
+    newest = FRAMES - 1
+    true = np.full((COUNT, 2), np.nan)
+    last = bundle.sightings.frame == newest
+    true[bundle.sightings.point[last]] = bundle.sightings.left[last]
+    bundle.sightings = bundle.sightings.select(~last | (bundle.sightings.point % 3 > 0))
+    missing = unmatched_points(bundle)
+    assert np.array_equal(missing, np.arange(0, COUNT, 3))
+    bundle.positions[-1] += [0.0, 0.0, 0.01]
+
+    def refine(anchor: View, features: Indices, view: View, expected: Array, growth: Array) -> tuple[Array, Array]:
+        assert view is views[-1] and np.all((growth > 0.7) & (growth <= 1.5))
+        assert all(views[frame] is anchor for frame in bundle.points.anchor[features])
+        assert np.max(np.abs(expected - true[features])) < 1.5
+        places = true[features] + (0.0 if kind != "elsewhere" else 30.0)
+        deviation = 0.1 if kind != "uncertain" else 3.0
+        return places, np.tile(deviation**2 * np.eye(2), (len(features), 1, 1))
+
+    views = [_view() for _ in range(FRAMES)]
+    found = follow(bundle, WINDOW_CAMERA, views, refine, largest_growth=1.5, reach_px=2.0, floor_px2=0.0)
+    if kind != "found":
+        assert len(found) == 0
+        return
+    assert len(found) > 0.7 * len(missing) and set(found.point) <= set(missing)
+    assert np.all(found.frame == newest) and not found.disparity_root.any()
+    assert np.array_equal(found.left, true[found.point])
+    np.testing.assert_allclose(found.left_root, np.tile(10.0 * np.eye(2), (len(found), 1, 1)))

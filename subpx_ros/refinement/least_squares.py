@@ -9,6 +9,7 @@ of a network, and the two images of a pair, taken at one instant, differ by litt
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch.nn.functional import grid_sample
@@ -28,11 +29,22 @@ _VARIANCE_SCALE = 9.0
 """How much larger squared errors are on exact data than the grey's residuals say, which neighbours share."""
 
 
+@dataclass(frozen=True)
+class RightPoints:
+    """What least squares say of N points."""
+
+    places: torch.Tensor
+    """(N, 2) pixels of the right image."""
+    covariance: torch.Tensor
+    """(N, 2, 2) px^2 of them."""
+    slope: torch.Tensor
+    """(N, 2) by how much the disparity grows with each pixel to the right, and down, in the left image."""
+
+
 def match_least_squares(
     left: torch.Tensor, right: torch.Tensor, places0: torch.Tensor, places1: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The second places (N, 2), moved to where the right image shows what the left shows at the first, and their
-    covariance (N, 2, 2) px^2.
+) -> RightPoints:
+    """The second places, moved to where the right image shows what the left shows at the first.
 
     Args:
         left: (H, W) float32 grey in [0, 1].
@@ -67,7 +79,7 @@ def match_least_squares(
     variance = residual.clamp(min=0.0) + _NOISE**2
     pixels = 4.0 * math.pi * _SIGMA_PX**2
     covariance = (_VARIANCE_SCALE / pixels) * variance[:, :, None] * inverse[:, :2, :2]
-    return places1 + moved[:, :2], covariance
+    return RightPoints(places1 + moved[:, :2], covariance, -moved[:, 2:])
 
 
 def _left_rows(

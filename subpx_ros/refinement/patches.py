@@ -78,5 +78,9 @@ def sample_scaled_patches(
     corner = top.long()[:, :, None] * width + left.long()[:, None, :]
     flat = image.flatten()
     right, below = min(1, width - 1), width if height > 1 else 0
-    rows = [torch.lerp(flat[corner + row], flat[corner + row + right], across) for row in (0, below)]
+
+    def pixels(step: int) -> torch.Tensor:
+        return flat.index_select(0, (corner + step).flatten()).view(corner.shape)
+
+    rows = [torch.lerp(pixels(row), pixels(row + right), across) for row in (0, below)]
     return torch.lerp(rows[0], rows[1], down)

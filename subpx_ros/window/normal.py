@@ -98,8 +98,8 @@ def _weighted_roots(
 ) -> tuple[Array, Array]:
     """Roots of the information (M, 3, 3) of the sightings and (P,) of the anchors, after re-weighting.
 
-    Pixels in the left image, disparities in the anchor and disparities elsewhere each have a spread of their own: a
-    disparity belongs to the keypoint as it was detected, beside which the point may be seen on a slanted surface.
+    All have one spread, that of the pixels in the left image. Disparities do not get one of their own: how little they
+    scatter says nothing of the errors that all disparities of a surface share (`docs/performance.md`).
     """
     points, seen = bundle.points, bundle.sightings
     values = 2 * len(seen) + int(np.count_nonzero(points.disparity_root))
@@ -107,20 +107,19 @@ def _weighted_roots(
     # Fitted residuals are smaller than the noise, by the share that the unknowns have taken up.
     fitted = 1.0 / max(spare, 0.2)
     left = np.einsum("mij,mj->mi", seen.left_root, residuals[:, :2])
-    left_weight = _weights(np.einsum("mi,mi->m", left, left), 2, fitted, in_front)
-    weight = _weights((seen.disparity_root * residuals[:, 2]) ** 2, 1, fitted, in_front & (seen.disparity_root > 0.0))
-    anchor_weight = _weights((points.disparity_root * anchored) ** 2, 1, fitted, points.disparity_root > 0.0)
+    squared = np.einsum("mi,mi->m", left, left)
+    variance = fitted * robust_variance(squared[in_front], 2) if in_front.any() else 1.0
+    left_weight = np.where(in_front, cauchy_weights(squared, variance, 2), 0.0)
+    weight = _weights((seen.disparity_root * residuals[:, 2]) ** 2, variance, in_front & (seen.disparity_root > 0.0))
+    anchor_weight = _weights((points.disparity_root * anchored) ** 2, variance, points.disparity_root > 0.0)
     root = np.zeros((len(seen), 3, 3))
     root[:, :2, :2] = np.sqrt(left_weight)[:, None, None] * seen.left_root
     root[:, 2, 2] = np.sqrt(weight) * seen.disparity_root
     return root, np.sqrt(anchor_weight) * points.disparity_root
 
 
-def _weights(squared: Array, dimension: int, fitted: float, valid: NDArray[np.bool_]) -> Array:
-    if not valid.any():
-        return np.zeros(len(squared))
-    variance = fitted * robust_variance(squared[valid], dimension)
-    return np.where(valid, cauchy_weights(squared, variance, dimension), 0.0)
+def _weights(squared: Array, variance: float, valid: NDArray[np.bool_]) -> Array:
+    return np.where(valid, cauchy_weights(squared, variance, 1), 0.0)
 
 
 @dataclass(frozen=True)

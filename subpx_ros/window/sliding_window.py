@@ -12,6 +12,7 @@ from subpx_ros.datatypes import Array, Rig
 from subpx_ros.geometry import homogeneous, invert
 from subpx_ros.triangulation import Disparities
 from subpx_ros.window.bundle import Indices, Points, Sightings, WindowCamera, empty_bundle, information_root
+from subpx_ros.window.following import RefineAgain, follow
 from subpx_ros.window.prior import Prior
 from subpx_ros.window.solver import Solution, marginalised, solve
 from subpx_ros.window.tracks import Tracks
@@ -21,9 +22,8 @@ if TYPE_CHECKING:
 
 _FIRST_DEVIATIONS = np.array([1e-6, 1e-6, 1e-6, 1e-7, 1e-7, 1e-7])
 """Metres and radians: the first frame is where the window begins."""
-_FLOOR_PX2 = 0.2**2
-"""Added to the predicted variance of every pixel coordinate. More than in `subpx_ros.pose`: what is left of a lens's
-distortion does not average out over a window."""
+_FLOOR_PX2 = 0.05**2
+"""Added to the predicted variance of every pixel coordinate of a match, so that none weighs more than images can be trusted."""
 _LARGEST_GROWTH = 1.5
 """A point that looks so much larger than to its anchor is anchored anew: its patch no longer looks alike."""
 
@@ -45,19 +45,23 @@ class WindowEstimate:
 class SlidingWindow:
     """Begins with one frame; every further one is added with its motion against the one before."""
 
-    def __init__(self, rig: Rig, keyframes: int, threshold_px: float, weighed: bool) -> None:
+    def __init__(
+        self, rig: Rig, keyframes: int, threshold_px: float, weighed: bool, refine: RefineAgain | None = None
+    ) -> None:
         """
         Args:
             rig: of every frame; depth as the stereo pair that it stands for.
             keyframes: how many are kept.
             threshold_px: sightings farther from their points are given up.
             weighed: whether matches weigh by the covariances that their refiner predicts.
+            refine: finds points again where the detector did not; None: they are not looked for.
         """
         self._camera = WindowCamera.of(rig)
         self._left = rig.left
         self._keyframes = keyframes
         self._threshold_px = threshold_px
         self._weighed = weighed
+        self._refine = refine
         self._views: list[View] = []
 
     @property
@@ -115,6 +119,24 @@ class SlidingWindow:
         self._seen_at = view.features.keypoints.cpu().numpy().astype(np.float64)
         self._seen_at[now] = motion.matches.refined1[inliers]
         self._point_of = point_of
+        self._follow()
+
+    def _follow(self) -> None:
+        """Look for points that the frame before saw and that no match has shown."""
+        if self._refine is None:
+            return
+        bundle = self._bundle
+        found = follow(
+            bundle,
+            self._camera,
+            self._views,
+            self._refine,
+            largest_growth=_LARGEST_GROWTH,
+            reach_px=self._threshold_px,
+            floor_px2=_FLOOR_PX2,
+        )
+        bundle.sightings = bundle.sightings.extended(found)
+        bundle.sort()
 
     def _new_points(self, features: Indices) -> Points:
         """Points that the newest frame of before anchors, from its own disparities."""
@@ -139,7 +161,7 @@ class SlidingWindow:
             frame,
             matches.refined1[inliers],
             information_root(covariance),
-            np.nan_to_num(view.disparities.px[features]),
+            np.nan_to_num(view.disparities.beside(features, (matches.refined1 - matches.detected1)[inliers])),
             self._disparity_root(view.disparities, features),
         )
 
