@@ -51,7 +51,7 @@ def minimise(
     state: _State,
     prior: Prior[_State] | None = None,
     iterations: int = 10,
-    settled: float = 0.03,
+    settled: float = 0.05,
 ) -> tuple[_State, Array] | None:
     """Iteratively re-weighted Gauss-Newton with a Cauchy loss.
 

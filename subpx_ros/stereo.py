@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 
 import numpy as np
 import torch
@@ -13,14 +13,11 @@ from numpy.typing import NDArray
 from subpx_ros.config import MatchingConfig
 from subpx_ros.datatypes import Features
 from subpx_ros.matching.patch_search import PatchSearch
-from subpx_ros.parallel import each_by_a_thread, parts_for
 from subpx_ros.refinement.least_squares import match_least_squares
 from subpx_ros.triangulation import Disparities
 
 _MOST_MOVED_PX = 2.0
 """What least-squares matching moves farther than the search can be wrong has found something else."""
-_BATCH, _WORTH_A_THREAD = 8192, 64
-"""Keypoints: at most at a time, and at least for a thread."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +59,7 @@ def searched_disparities(
     def search(indices: NDArray[np.intp]) -> Disparities:
         with torch.inference_mode():
             keypoints = left.keypoints.index_select(0, torch.from_numpy(indices).to(left.keypoints.device))
-            count = parts_for(len(keypoints), keypoints.device, _BATCH, _WORTH_A_THREAD)
-            measure = partial(_measured, left.image, image, pair(), config.max_row_difference_px)
-            found = torch.cat(each_by_a_thread(measure, keypoints.tensor_split(count)), dim=1)
+            found = _measured(left.image, image, pair(), config.max_row_difference_px, keypoints)
             disparity, variance, *slope = found.cpu().numpy().astype(np.float64)
         return Disparities(disparity, variance, np.stack(slope, axis=1))
 
