@@ -27,6 +27,8 @@ _ROUNDS = 3
 """Of choosing inliers anew and polishing, from a pose that was not made from them."""
 _MOVING_OBJECTS = 3
 """So many of them are looked behind at most."""
+_NEARLY_ALL = 0.8
+"""Where so many of the matches agree, and nothing behind them speaks for the prediction, the rig itself moved suddenly."""
 
 _Found = tuple[RelativePose, RightCentre]
 
@@ -65,7 +67,13 @@ class WorldEstimator:
         if expected.distance(best[0]) <= self._gate:
             return *best, False
         other = self._behind(best[0], expected)
+        if other is None and self._nearly_all_agree(best[0]):
+            return *best, False
         return *(other or (_refused(best[0], expected), self._right_centre)), True
+
+    def _nearly_all_agree(self, pose: RelativePose) -> bool:
+        usable = np.count_nonzero(np.isfinite(self._reference.disparity))
+        return bool(np.count_nonzero(pose.inliers) >= _NEARLY_ALL * usable)
 
     def _rather(self, grown: RelativePose, best: RelativePose, expected: ExpectedMotion) -> bool:
         distance, before = expected.distance(grown), expected.distance(best)

@@ -14,24 +14,26 @@ from typing import TypeVar
 
 import torch
 
+_EVEN_PARTS = 4
+"""What one, two and four threads can share evenly."""
+
 _Part = TypeVar("_Part")
 _Result = TypeVar("_Result")
 
 
-def parts_for(count: int, device: torch.device, largest: int, least: int = 1) -> int:
-    """Into how many parts `count` items on a device are to be divided.
+def parts_for(count: int, device: torch.device, largest: int, least: int) -> int:
+    """Into how many parts `count` items on a device are to be divided; not by the number of threads, on which results
+    would then depend in their last digits.
 
     Args:
         count: of the items.
         device: a GPU takes as few parts as can be.
         largest: items of a part.
-        least: items that are worth a thread.
+        least: fewer are not worth a part.
     """
-    needed = max(1, -(-count // largest))
-    threads = torch.get_num_threads() if device.type == "cpu" else 1
-    if needed == 1:
-        return max(1, min(threads, count // least))
-    return -(-needed // threads) * threads
+    if device.type != "cpu" or count < _EVEN_PARTS * least:
+        return max(1, -(-count // largest))
+    return _EVEN_PARTS * max(1, -(-count // (_EVEN_PARTS * largest)))
 
 
 def each_by_a_thread(function: Callable[[_Part], _Result], parts: Sequence[_Part]) -> list[_Result]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -84,8 +86,17 @@ def test_a_world_alone_is_not_doubted() -> None:
     assert_is(pose, MOTION)
 
 
-def test_an_unexpected_motion_of_everything_is_no_pose_and_says_why() -> None:
+def test_an_unexpected_motion_of_everything_is_a_sudden_motion() -> None:
     pose, doubtful = estimate(pair(world=0, vehicle=250))
+    assert not doubtful
+    assert_is(pose, STILL)
+
+
+def test_an_unexpected_motion_of_most_before_a_world_that_tells_nothing_is_no_pose_and_says_why() -> None:
+    reference, current = pair(world=0, vehicle=250)
+    shuffled = current.left.copy()
+    shuffled[:70] = np.random.default_rng(0).permutation(shuffled[:70])
+    pose, doubtful = estimate((reference, replace(current, left=shuffled)))
     assert doubtful and pose.status is PoseStatus.FEW_INLIERS and pose.T_reference_current is None
     assert "matches agree on a pose 0.88 m and 1 deg from the predicted one" in pose.reason
     assert not pose.inliers.any() and len(pose.inliers) == 250

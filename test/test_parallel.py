@@ -58,8 +58,10 @@ def test_with_gradients_one_thread_does_all() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "parts"), [(0, 1), (1, 1), (63, 1), (128, 2), (200, 3), (1000, 3), (1001, 3), (3001, 6)]
+    ("count", "parts"), [(0, 1), (1, 1), (255, 1), (256, 4), (1000, 4), (4000, 4), (4001, 8), (9000, 12)]
 )
-def test_parts_are_neither_too_large_nor_too_small_for_a_thread(count: int, parts: int) -> None:
-    assert parts_for(count, CPU, largest=1000, least=64) == parts
-    assert parts_for(count, torch.device("cuda"), largest=1000) == max(1, -(-count // 1000))
+def test_parts_are_as_many_however_many_threads_there_are(count: int, parts: int) -> None:
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        assert parts_for(count, CPU, largest=1000, least=64) == parts
+    assert parts_for(count, torch.device("cuda"), largest=1000, least=64) == max(1, -(-count // 1000))

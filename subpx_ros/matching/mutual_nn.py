@@ -107,8 +107,8 @@ def nearest_in_blocks(
             torch.maximum(best1[columns], similarity.amax(dim=0), out=best1[columns])
         return best1
 
-    threads = parts_for(count0, device, count0, _BLOCK)
-    shares = [range(first * _BLOCK, count0, threads * _BLOCK) for first in range(threads)]
+    count = parts_for(count0, device, count0, _BLOCK)
+    shares = [range(first * _BLOCK, count0, count * _BLOCK) for first in range(count)]
     best1 = torch.stack(each_by_a_thread(compare, shares)).amax(dim=0)
     return _mutual(best0, nearest1, best1, least)
 

@@ -42,7 +42,7 @@ _GROWTH = (0.5, 3.0)
 """A first patch is magnified within these bounds."""
 _UNKNOWN_VARIANCE = 9.0
 """px^2, per axis: what is said of a keypoint outside of the image, which stays where it is."""
-_BATCH_CPU, _BATCH_GPU = 1024, 8192
+_BATCH_CPU, _BATCH_GPU = 512, 8192
 _WORTH_A_THREAD = 64
 """Matches."""
 
