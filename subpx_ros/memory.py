@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,8 @@ def peak_of(step: Callable[[], Any], device: torch.device) -> float | None:
         return (torch.cuda.max_memory_allocated(device) - held) / 2**20
     process = Path("/proc/self")
     try:
-        # What was kept must go back first, or the step would not be seen to take it.
+        # What was kept, and what nobody can reach any more, must go back first, or the step would not be seen to take it.
+        gc.collect()
         ctypes.CDLL(None).malloc_trim(0)
         (process / "clear_refs").write_text("5")
         held = _kilobytes(process, "VmRSS")

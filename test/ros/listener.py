@@ -21,6 +21,7 @@ class Listener:
         self.node = Node("listener", context=context, use_global_arguments=False)
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self.node)
+        self._clients: dict[str, Any] = {}
         self.received: dict[str, list[Any]] = {topic: [] for topic in topics or {}}
         for topic, kind in (topics or {}).items():
             self.node.create_subscription(kind, topic, self.received[topic].append, 100)
@@ -38,11 +39,13 @@ class Listener:
             self._executor.spin_once(timeout_sec=left_s)
 
     def call(self, kind: Any, name: str, request: Any) -> Any:
-        client: Any = self.node.create_client(kind, name)
+        # One client for all calls: a server may answer before it has heard of a new one, and then the answer is lost.
+        if name not in self._clients:
+            self._clients[name] = self.node.create_client(kind, name)
+        client = self._clients[name]
         self.wait(client.service_is_ready, name)
         future = client.call_async(request)
         self.wait(future.done, f"the answer of {name}")
-        self.node.destroy_client(client)
         return future.result()
 
     def change_state(self, node: str, transition: int) -> bool:
