@@ -7,29 +7,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_street import CAMERA, config, small_street
 
-from subpx_ros.config import Config, load_config
-from subpx_ros.datasets.street import StreetConfig, StreetSequence
-from subpx_ros.datatypes import Array, Camera, Frame, OdometryResult, Rig, TrackingState
+from subpx_ros.datasets.street import StreetSequence
+from subpx_ros.datatypes import Array, Frame, OdometryResult, Rig, TrackingState
 from subpx_ros.odometry import UNKNOWN_VARIANCE, VisualOdometry
 from subpx_ros.pipeline import FrontEnd
 from subpx_ros.velocity import UNKNOWN_VELOCITY, Velocimeter
 
-CAMERA = Camera(230.0, 230.0, 159.5, 79.5, 320, 160)
-RIG = Rig(CAMERA, CAMERA, 0.5)
 KNOWN = 6
 """Frames after which the motion is known well enough."""
 _, TRACKING, DEGRADED, LOST = TrackingState
 
 
-def config(**odometry: Any) -> Config:
-    settings = {"preset": "sift", "device": "cpu", "refiner": "none", "threads": 1}
-    return load_config(settings | {"odometry": odometry})
-
-
 @pytest.fixture(scope="module")
 def street() -> StreetSequence:
-    return StreetSequence(StreetConfig(seed=3, length_m=50.0, speed_m=0.5), frames=12, rig=RIG)
+    return small_street(frames=12)
 
 
 @pytest.fixture(scope="module")

@@ -7,29 +7,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_street import CAMERA, config, small_street
 
-from subpx_ros.config import Config, load_config
-from subpx_ros.datasets.street import StreetConfig, StreetSequence
+from subpx_ros.datasets.street import StreetSequence
 from subpx_ros.datasets.street.sensor import expose
-from subpx_ros.datatypes import Camera, Frame, OdometryResult, PoseStatus, Rig, TrackingState
+from subpx_ros.datatypes import Frame, OdometryResult, PoseStatus, Rig, TrackingState
 from subpx_ros.geometry import rotation_from_vector, se3
 from subpx_ros.odometry import UNKNOWN_VARIANCE, VisualOdometry
 from subpx_ros.pipeline import FrontEnd
 
-CAMERA = Camera(230.0, 230.0, 159.5, 79.5, 320, 160)
-RIG = Rig(CAMERA, CAMERA, 0.5)
 SECOND_NS = 1_000_000_000
 INITIALISING, TRACKING, DEGRADED, LOST = TrackingState
 
 
-def config(**odometry: Any) -> Config:
-    settings = {"preset": "sift", "device": "cpu", "refiner": "none", "threads": 1}
-    return load_config(settings | {"odometry": odometry})
-
-
 @pytest.fixture(scope="module")
 def street() -> StreetSequence:
-    return StreetSequence(StreetConfig(seed=3, length_m=50.0, speed_m=0.5), frames=5, rig=RIG)
+    return small_street(frames=5)
 
 
 @pytest.fixture(scope="module")

@@ -276,11 +276,12 @@ def refine_second(
         growth: (M,) how much larger the second view shows a place; its first patch is magnified by it. None: not known.
     """
     growth = torch.ones(0, device=images[0].device) if growth is None else growth.clamp(*_GROWTH)
-    source0, source1 = (PatchSource(image, PATCH_SIZE) for image in images)
+    source0 = None if len(growth) else PatchSource(images[0], PATCH_SIZE)
+    source1 = PatchSource(images[1], PATCH_SIZE)
 
     def refine(part: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor]:
         points0, points1, larger = part
-        if len(larger):
+        if source0 is None:
             patches0 = sample_scaled_patches(images[0], points0, PATCH_SIZE, larger)
         else:
             patches0 = source0.sample(points0, PATCH_SIZE)
