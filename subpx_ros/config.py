@@ -224,6 +224,22 @@ class OdometryConfig(Settings):
         "rectification often leaves a fraction of a pixel over, which far points feel.",
         live=True,
     )
+    common_error_share: float = setting(
+        0.3,
+        "Of the variance of a motion: what the motions after it have in common with it, because they see the same surfaces. "
+        "It makes the covariance of the odometry grow faster; 0: all motions err independently.",
+        minimum=0.0,
+        maximum=0.99,
+        live=True,
+    )
+    common_error_frames: float = setting(
+        20.0,
+        "After so many frames the correlation of common errors has fallen to 37 % (1/e).",
+        unit="frames",
+        minimum=0.1,
+        maximum=10000.0,
+        live=True,
+    )
     window_keyframes: int = setting(
         0,
         "Experimental, stereo and rgbd: keyframes whose poses are estimated together with the points that they share; the "

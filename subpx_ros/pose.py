@@ -182,7 +182,8 @@ def _solve_stereo(
     errors = _reprojection_errors(polished.T_0_1, points, current.left, rig.left)
     inliers = errors < config.reprojection_threshold_px
     _require_inliers(inliers, config)
-    pose = RelativePose(PoseStatus.OK, "", polished.T_0_1, polished.covariance, metric=True, inliers=inliers)
+    found = polished.T_0_1, polished.covariance
+    pose = RelativePose(PoseStatus.OK, "", *found, metric=True, inliers=inliers, right_centre=polished.effect)
     return pose, polished.right_centre
 
 
@@ -217,7 +218,7 @@ def _narrowed(
             break
         polished = _polish(polished.T_0_1, near, reference, current, rig, config, right_centre) or polished
     centre = replace(polished.right_centre, variance_px2=first.right_centre.variance_px2)
-    return StereoPolish(polished.T_0_1, first.covariance, centre)
+    return StereoPolish(polished.T_0_1, first.covariance, centre, first.effect)
 
 
 def _nearest(

@@ -10,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+import numpy as np
+
 from subpx_ros.datatypes import Rig
 
 _INITIAL_STANDARD_DEVIATION_PX = 0.3
@@ -50,3 +52,14 @@ class RightCentre:
         variance = 1.0 / (before + gained)
         grown = min(variance + _DRIFT_PER_FRAME_PX**2, _INITIAL_STANDARD_DEVIATION_PX**2)
         return RightCentre(self.shift_px + pull * variance, grown)
+
+
+def share_kept(variance_before_px2: float, variance_px2: float) -> float:
+    """How much of the error of an earlier estimate of the centre is still in a later one, from their variances.
+
+    What a pair adds is independent of the error before, which it lessens by the factor by which the variance falls; then
+    the centre drifts.
+    """
+    if variance_before_px2 <= 0.0:
+        return 0.0
+    return float(np.clip((variance_px2 - _DRIFT_PER_FRAME_PX**2) / variance_before_px2, 0.0, 1.0))
