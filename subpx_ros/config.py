@@ -225,16 +225,16 @@ class OdometryConfig(Settings):
         live=True,
     )
     common_error_share: float = setting(
-        0.3,
-        "Of the variance of a motion: what the motions after it have in common with it, because they see the same surfaces. "
-        "It makes the covariance of the odometry grow faster; 0: all motions err independently.",
+        0.25,
+        "Variance of the error that a motion has in common with those after it, because all their matches see the same "
+        "surfaces, as a share of that of its own noise. The covariance of the odometry grows faster with it.",
         minimum=0.0,
-        maximum=0.99,
+        maximum=100.0,
         live=True,
     )
     common_error_frames: float = setting(
         20.0,
-        "After so many frames the correlation of common errors has fallen to 37 % (1/e).",
+        "After so many frames the correlation of these common errors has fallen to 37 % (1/e).",
         unit="frames",
         minimum=0.1,
         maximum=10000.0,

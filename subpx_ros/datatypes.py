@@ -212,7 +212,8 @@ class PoseStatus(Enum):
 
 @dataclass(frozen=True)
 class RightCentreEffect:
-    """What the error of the right camera's principal point, as it was known beforehand, makes of a stereo pose."""
+    """What the error of the right camera's principal point, as it was known beforehand, makes of a stereo pose; and whatever
+    else all disparities are off by together."""
 
     by_shift: Array
     """(6,) step of the pose per pixel of that error, metres and radians, in the axes of RelativePose.covariance."""

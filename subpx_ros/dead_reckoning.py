@@ -9,7 +9,7 @@ three are carried as cross-covariances with the pose, which is the error-state c
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -55,15 +55,14 @@ class Step:
         Args:
             T_here_there: (4, 4).
             covariance: (6, 6), not less than that of `pose`.
-            pose: the estimate that it comes from.
-            config: share and length of the common error.
+            pose: the estimate that it comes from, `with_common_error`.
+            config: size and length of the common error.
         """
         assert pose.covariance is not None
-        effect, own = pose.right_centre, pose.covariance
-        if effect is not None:
-            own = own - effect.variance_px2 * np.outer(effect.by_shift, effect.by_shift)
-        by_common = np.sqrt(config.common_error_share) * _root(own)
-        return cls(T_here_there, covariance, by_common, float(np.exp(-1.0 / config.common_error_frames)), effect)
+        share = config.common_error_share / (1.0 + config.common_error_share)
+        by_common = np.sqrt(share) * _root(_beside_centre(pose.covariance, pose.right_centre))
+        kept = float(np.exp(-1.0 / config.common_error_frames))
+        return cls(T_here_there, covariance, by_common, kept, pose.right_centre)
 
     def after(self, T_odom_here: Array, here: Uncertainty) -> Uncertainty:
         """The uncertainty of T_odom_here (4, 4) T_here_there, first order."""
@@ -86,6 +85,22 @@ class Step:
         covariance += _both_ways(np.outer(with_centre, by_centre))
         with_centre = with_centre + effect.variance_px2 * by_centre
         return Uncertainty(covariance, with_common, with_centre, effect.variance_px2)
+
+
+def with_common_error(pose: RelativePose, config: OdometryConfig) -> RelativePose:
+    """The pose with a covariance that has the error in it which matches have in common, and motions with each other: the solver
+    takes matches for independent, at least those that are far apart."""
+    if pose.covariance is None:
+        return pose
+    common = config.common_error_share * _beside_centre(pose.covariance, pose.right_centre)
+    return replace(pose, covariance=pose.covariance + common)
+
+
+def _beside_centre(covariance: Array, effect: RightCentreEffect | None) -> Array:
+    """The part (6, 6) of a pose's covariance that is not the right centre's."""
+    if effect is None:
+        return covariance
+    return np.asarray(covariance - effect.variance_px2 * np.outer(effect.by_shift, effect.by_shift))
 
 
 def _both_ways(cross: Array) -> Array:

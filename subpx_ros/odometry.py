@@ -20,7 +20,7 @@ from subpx_ros.datatypes import (
     Rig,
     TrackingState,
 )
-from subpx_ros.dead_reckoning import Step, Uncertainty
+from subpx_ros.dead_reckoning import Step, Uncertainty, with_common_error
 from subpx_ros.errors import DataError
 from subpx_ros.geometry import invert
 from subpx_ros.judgement import Standstill, judge
@@ -176,6 +176,7 @@ class VisualOdometry:
         predicted = self._model.predicted((stamps[1] - stamps[0]) * 1e-9)
         expected = self._model.expected(*stamps)
         motion = self._estimator.relate(reference.view, view, watch, self._tracks_of(reference), predicted, expected)
+        motion = replace(motion, pose=with_common_error(motion.pose, self._config))
         still = motion.median_px() < self._config.keyframe_min_motion_px if len(motion.matches) else False
         state, reason = judge(
             motion.pose, motion.usable, stands_still=still, metric=self._estimator.metric, config=self._config
@@ -211,6 +212,7 @@ class VisualOdometry:
             outcome.motion.pose,
             T_reference_current=estimate.T_reference_current,
             covariance=estimate.relative_covariance,
+            right_centre=None,
         )
         return replace(outcome, motion=replace(outcome.motion, pose=pose), estimate=estimate)
 

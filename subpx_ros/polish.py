@@ -184,9 +184,11 @@ def polish_stereo(
         return None
     state, covariance = solved
     centre = RightCentre(state.right_shift, float(covariance[6, 6]))
-    effect = RightCentreEffect(covariance[:6, 6] / right_centre.variance_px2, right_centre.variance_px2)
+    by_shift = covariance[:6, 6] / right_centre.variance_px2
+    effect = RightCentreEffect(by_shift, right_centre.disparity_variance_px2)
+    unseen = (effect.variance_px2 - right_centre.variance_px2) * np.outer(by_shift, by_shift)
     covariance = with_shared_errors(covariance, linearise(state), times_counted(reference.left))
-    return StereoPolish(state.T_0_1, covariance[:6, :6], centre, effect)
+    return StereoPolish(state.T_0_1, covariance[:6, :6] + unseen, centre, effect)
 
 
 def _disparity_variance(covariance: Array) -> Array:

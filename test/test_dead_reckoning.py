@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from scipy.stats import chi2
 
 from subpx_ros.config import OdometryConfig
 from subpx_ros.datatypes import Array, PoseStatus, RelativePose, RightCentreEffect
-from subpx_ros.dead_reckoning import Step, Uncertainty
+from subpx_ros.dead_reckoning import Step, Uncertainty, with_common_error
 from subpx_ros.geometry import rotation_from_vector, se3, vector_from_rotation
 from subpx_ros.rectification import RightCentre, share_kept
 
@@ -19,7 +20,7 @@ NOISE = 1e-3 * np.array([0.3, 0.2, 0.5, 0.02, 0.03, 0.02])
 """Metres and radians that a motion errs by, by itself."""
 BY_SHIFT = np.array([0.004, -0.001, 0.05, 0.0002, 0.0001, 0.0])
 """Metres and radians per pixel."""
-SHARE, FRAMES = 0.3, 8.0
+SHARE, FRAMES = 0.4, 8.0
 CONFIG = replace(OdometryConfig(), common_error_share=SHARE, common_error_frames=FRAMES)
 BEGIN = Uncertainty(np.zeros((6, 6)))
 MOTIONS = 30
@@ -45,7 +46,7 @@ def centre_variances(falling: bool) -> list[float]:
 def pose_with(centre_variance: float) -> RelativePose:
     effect = RightCentreEffect(BY_SHIFT, centre_variance)
     covariance = own_covariance() + centre_variance * np.outer(BY_SHIFT, BY_SHIFT)
-    return RelativePose(PoseStatus.OK, "", BEND, covariance, True, right_centre=effect)
+    return with_common_error(RelativePose(PoseStatus.OK, "", BEND, covariance, True, right_centre=effect), CONFIG)
 
 
 def claimed(steps: list[Step]) -> tuple[Array, list[Uncertainty]]:
@@ -73,7 +74,7 @@ def erring_way(rng: np.random.Generator, variances: list[float]) -> Array:
             common = kept * common + np.sqrt(1.0 - kept**2) * rng.standard_normal(6)
             share = share_kept(variances[number - 1], variance)
             shift = share * shift + np.sqrt(variance - share**2 * variances[number - 1]) * rng.standard_normal()
-        error = np.sqrt(1.0 - SHARE) * own @ rng.standard_normal(6) + np.sqrt(SHARE) * root @ common + shift * BY_SHIFT
+        error = own @ rng.standard_normal(6) + np.sqrt(SHARE) * root @ common + shift * BY_SHIFT
         T = T @ se3(rotation_from_vector(error[3:]) @ BEND[:3, :3], BEND[:3, 3] + error[:3])
     return T
 
@@ -122,7 +123,7 @@ def test_uncertainty_is_positive_definite_and_grows() -> None:
     _, uncertainties = claimed(steps_of(centre_variances(falling=True), CONFIG))
     spreads = [np.diag(uncertainty.covariance) for uncertainty in uncertainties]
     assert all(np.all(np.linalg.eigvalsh(uncertainty.covariance) > 0.0) for uncertainty in uncertainties)
-    assert all(np.all(later > earlier) for earlier, later in zip(spreads, spreads[1:], strict=False))
+    assert all(np.all(later > earlier) for earlier, later in pairwise(spreads))
 
 
 def test_one_motion_claims_what_its_estimate_claims() -> None:
@@ -134,7 +135,7 @@ def test_one_motion_claims_what_its_estimate_claims() -> None:
 
 def test_a_motion_of_certain_length_has_common_errors_across_it_only() -> None:
     spread = np.diag([1e-4, 1e-4, 0.0, 1e-6, 1e-6, 1e-6])
-    pose = RelativePose(PoseStatus.OK, "", BEND, spread)
+    pose = with_common_error(RelativePose(PoseStatus.OK, "", BEND, spread), CONFIG)
     step = Step.measured(BEND, spread, pose, CONFIG)
     np.testing.assert_allclose(step.by_common @ step.by_common.T, SHARE * spread, atol=1e-18)
 
@@ -150,6 +151,11 @@ def test_the_centre_keeps_as_much_of_an_error_as_is_said(noise_px: float) -> Non
 
     kept = (next_centre(0.001).shift_px - next_centre(0.0).shift_px) / 0.001
     assert share_kept(0.02**2, next_centre(0.0).variance_px2) == pytest.approx(kept, rel=1e-6)
+
+
+def test_a_pose_that_was_not_found_has_no_errors() -> None:
+    lost = RelativePose(PoseStatus.LOST, "dark")
+    assert with_common_error(lost, CONFIG) is lost
 
 
 def test_nothing_is_kept_of_what_was_never_unsure() -> None:
