@@ -178,9 +178,7 @@ class VisualOdometry:
         motion = self._estimator.relate(reference.view, view, watch, self._tracks_of(reference), predicted, expected)
         motion = replace(motion, pose=with_common_error(motion.pose, self._config))
         still = motion.median_px() < self._config.keyframe_min_motion_px if len(motion.matches) else False
-        state, reason = judge(
-            motion.pose, motion.usable, stands_still=still, metric=self._estimator.metric, config=self._config
-        )
+        state, reason = judge(motion.pose, stands_still=still, metric=self._estimator.metric, config=self._config)
         # One camera that turned on the spot is not lost, but where it looks is not known; nor where it is while it is to
         # have metres and nobody says how far it moved.
         located = state is TrackingState.TRACKING or (motion.pose.ok and (still or not motion.pose.reason))
@@ -303,7 +301,7 @@ class VisualOdometry:
 def _no_motion(pose: RelativePose) -> Motion:
     empty, none = np.zeros((0, 2)), np.zeros(0, dtype=np.intp)
     matches = RefinedMatches(empty, empty, empty, empty, np.zeros(0, dtype=np.float32))
-    return Motion(matches, pose, np.zeros((0, 3)), none, none, 0)
+    return Motion(matches, pose, np.zeros((0, 3)), none, none)
 
 
 def _total_last(stage_ms: dict[str, float]) -> dict[str, float]:

@@ -24,6 +24,7 @@ from subpx_ros.geometry import (
     se3,
     transform_points,
 )
+from subpx_ros.least_squares import SETTLED
 from subpx_ros.polish import StereoPolish, polish_mono, polish_stereo
 from subpx_ros.rectification import RightCentre
 from subpx_ros.triangulation import MINIMUM_DEPTH_M, StereoPoints, triangulate
@@ -32,8 +33,10 @@ _FLOOR_PX2 = 0.1**2
 """Added to the predicted variance of every pixel coordinate, so that no match weighs more than images can be trusted."""
 
 
-_CHOSEN_ANEW = 2
-"""Rounds of leaving out what is far from the polished pose, and polishing again."""
+_ON_THE_WAY = 0.5
+"""Standard deviations: a step that is shorter ends a polish that another one follows."""
+_CHOSEN_ANEW = (_ON_THE_WAY, SETTLED)
+"""Rounds of leaving out what is far from the polished pose, and polishing again until a step is shorter than this."""
 _NEAR_SIGMAS = 4.0
 """By the residuals' own spread in the image: what moves a little by itself lies beyond, within the threshold of inliers. The
 Cauchy loss alone lets it pull all the same, and all of it pulls one way."""
@@ -173,7 +176,7 @@ def _solve_stereo(
         inliers = _reprojection_errors(start, points, current.left, rig.left) < config.reprojection_threshold_px
     _require_inliers(inliers, config)
     _require_spread(reference.left[inliers], config)
-    polished = _polish(start, inliers, reference, current, rig, config, right_centre)
+    polished = _polish(start, inliers, reference, current, rig, config, right_centre, _ON_THE_WAY)
     if polished is None:
         raise _NotFound(PoseStatus.DEGENERATE, "the inliers do not determine the motion")
     polished = _narrowed(polished, inliers, reference, current, rig, config, right_centre)
@@ -195,9 +198,10 @@ def _polish(
     rig: Rig,
     config: PoseConfig,
     right_centre: RightCentre,
+    settled: float,
 ) -> StereoPolish | None:
     before, now = (_weighable(each[chosen], config) for each in (reference, current))
-    return polish_stereo(start, before, now, rig, right_centre)
+    return polish_stereo(start, before, now, rig, right_centre, settled)
 
 
 def _narrowed(
@@ -212,11 +216,11 @@ def _narrowed(
     """The pose of the nearest of the inliers, with the covariance of all: what is chosen by its residuals has smaller ones
     than its noise makes."""
     first = polished
-    for _ in range(_CHOSEN_ANEW):
+    for settled in _CHOSEN_ANEW:
         near = _nearest(polished, inliers, reference, current, rig, config)
         if np.count_nonzero(near) < config.min_inliers:
             break
-        polished = _polish(polished.T_0_1, near, reference, current, rig, config, right_centre) or polished
+        polished = _polish(polished.T_0_1, near, reference, current, rig, config, right_centre, settled) or polished
     centre = replace(polished.right_centre, variance_px2=first.right_centre.variance_px2)
     return StereoPolish(polished.T_0_1, first.covariance, centre, first.effect)
 

@@ -57,8 +57,6 @@ class Motion:
     """(M,) of the matches among the features of the reference."""
     indices1: NDArray[np.intp]
     """(M,) among those of the current view."""
-    usable: int
-    """Matches that can agree with the pose: with metric poses those whose reference keypoint has a depth."""
     doubtful: bool = False
     """Whether a large part of the matches tells of another motion, which cannot be the camera's."""
 
@@ -217,11 +215,11 @@ class MotionEstimator:
         """
         with watch.stage("matching"):
             found = self._front_end.match(reference.features, current.features)
+        if self.metric:
+            with watch.stage("stereo" if self.mode == "stereo" else "depth"):
+                found = _with_depth(found, reference)
+                current.disparities.require(found.indices1.cpu().numpy())
         indices0, indices1 = (indices.cpu().numpy() for indices in (found.indices0, found.indices1))
-        if self.mode == "stereo":
-            with watch.stage("stereo"):
-                reference.disparities.require(indices0)
-                current.disparities.require(indices1)
         with watch.stage("refinement"):
             if tracks is None:
                 found = self._with_growth(found, Tracks.fresh(reference), predicted)
@@ -234,7 +232,7 @@ class MotionEstimator:
                 pose = estimate_mono(*pixels, camera, camera, self._config.pose, matches.covariance1)
                 if self._mono_scale is not None:
                     pose = self._mono_scale.metric(pose, matches, reference.stamp_ns, current.stamp_ns)
-                return Motion(matches, pose, np.full((len(matches), 3), np.nan), indices0, indices1, len(matches))
+                return Motion(matches, pose, np.full((len(matches), 3), np.nan), indices0, indices1)
             # The first point is where it is seen: what is uncertain is where the second image shows it.
             certain = None if matches.covariance1 is None else np.zeros_like(matches.covariance1)
             before = reference.disparities.points(indices0, matches.refined0, certain)
@@ -245,8 +243,7 @@ class MotionEstimator:
             if not doubtful:
                 self.right_centre = self.right_centre.updated(centre)
             points = triangulate(now, self.right_centre.applied_to(self._pair))
-        usable = int(np.count_nonzero(np.isfinite(before.disparity)))
-        return Motion(matches, pose, points, indices0, indices1, usable, doubtful)
+        return Motion(matches, pose, points, indices0, indices1, doubtful)
 
     def _refine_tracks(self, tracks: Tracks, current: View, found: Matches, predicted: Array | None) -> RefinedMatches:
         """The second point of every match refined against the view that saw its point first."""
@@ -296,6 +293,15 @@ class MotionEstimator:
         with np.errstate(divide="ignore", invalid="ignore"):
             growth = points[:, 2] / ahead
         return np.where(np.isfinite(growth) & (growth > 0.0), growth, 1.0)
+
+
+def _with_depth(found: Matches, reference: View) -> Matches:
+    """The matches that a pose in metres can be found from: those whose reference keypoint has a depth."""
+    indices = found.indices0.cpu().numpy()
+    reference.disparities.require(indices)
+    return found[
+        torch.from_numpy(np.flatnonzero(np.isfinite(reference.disparities.px[indices]))).to(found.scores.device)
+    ]
 
 
 def _mode_for(mode: str, rig: Rig) -> str:
