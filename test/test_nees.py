@@ -16,7 +16,7 @@ from subpx_ros.geometry import rotation_from_vector, se3
 AHEAD = se3(rotation_from_vector(np.array([0.0, 0.03, 0.0])), np.array([0.0, 0.0, 0.8]))
 DEVIATION = np.repeat([1e-3, 1e-4], 3)
 INDEPENDENT = replace(OdometryConfig(), common_error_share=0.0)
-NOTHING = np.zeros((0, 2), dtype=np.float32)
+NOTHING = np.zeros((0, 2))
 EMPTY = RefinedMatches(NOTHING, NOTHING, NOTHING, NOTHING, np.zeros(0, dtype=np.float32))
 FRAMES = 401
 
