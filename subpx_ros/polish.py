@@ -29,7 +29,11 @@ _LEAST_DISPARITY_PX = 0.01
 
 
 def polish_mono(
-    T_0_1: Array, rays0: Array, rays1: Array, covariances: tuple[Array, Array] | None = None
+    T_0_1: Array,
+    rays0: Array,
+    rays1: Array,
+    covariances: tuple[Array, Array] | None = None,
+    counted: Array | None = None,
 ) -> tuple[Array, Array] | None:
     """Least Sampson distance over rotation and direction of translation.
 
@@ -38,6 +42,7 @@ def polish_mono(
         rays0: inliers (M, 2) in normalised coordinates of camera 0.
         rays1: the same of camera 1.
         covariances: (M, 2, 2) of rays0 and of rays1, up to one common factor; None: all alike.
+        counted: (M,) how often the error of each match is, as `times_counted` has it; None: once.
 
     Returns:
         The pose, translation of unit length, and its covariance (6, 6) as RelativePose defines it; None where the
@@ -61,6 +66,8 @@ def polish_mono(
     if solved is None:
         return None
     T_0_1, covariance = solved
+    if counted is not None:
+        covariance = with_shared_errors(covariance, linearise(T_0_1), counted)
     basis = _tangent_basis(T_0_1[:3, 3])
     spread = np.zeros((6, 5))
     spread[:3, :2], spread[3:, 2:] = basis, np.eye(3)

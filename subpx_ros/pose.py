@@ -14,6 +14,7 @@ import poselib
 from numpy.typing import NDArray
 
 from subpx_ros.config import PoseConfig
+from subpx_ros.crowding import times_counted
 from subpx_ros.datatypes import Array, Camera, PoseStatus, RelativePose, Rig
 from subpx_ros.geometry import (
     essential_matrix,
@@ -147,7 +148,8 @@ def _solve_mono(
     covariances = None
     if covariance1 is not None and config.use_match_covariance:
         covariances = _ray_covariances(covariance1[inliers], camera0, camera1)
-    polished = polish_mono(_initial_pose(found), rays0[inliers], rays1[inliers], covariances)
+    counted = times_counted(points0[inliers])
+    polished = polish_mono(_initial_pose(found), rays0[inliers], rays1[inliers], covariances, counted)
     if polished is None:
         raise _NotFound(PoseStatus.DEGENERATE, "the inliers do not determine rotation and direction")
 
