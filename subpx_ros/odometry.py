@@ -20,6 +20,7 @@ from subpx_ros.datatypes import (
     Rig,
     TrackingState,
 )
+from subpx_ros.dead_reckoning import Step, Uncertainty, with_common_error
 from subpx_ros.errors import DataError
 from subpx_ros.geometry import invert
 from subpx_ros.judgement import Standstill, judge
@@ -101,7 +102,7 @@ class VisualOdometry:
         self._window_base: Reference | None = None
         """The frame that the window began with."""
         self._T_odom_camera = np.eye(4)
-        self._covariance = np.zeros((6, 6))
+        self._uncertainty = Uncertainty(np.zeros((6, 6)))
         self._estimator.reset()
 
     def reconfigure(self, config: Config) -> None:
@@ -133,7 +134,7 @@ class VisualOdometry:
             state=outcome.state,
             reason=outcome.reason,
             T_odom_camera=self._T_odom_camera,
-            covariance=self._covariance,
+            covariance=self._uncertainty.covariance,
             located=outcome.located,
             metric=self._estimator.may_be_metric,
             relative_pose=relative,
@@ -175,6 +176,7 @@ class VisualOdometry:
         predicted = self._model.predicted((stamps[1] - stamps[0]) * 1e-9)
         expected = self._model.expected(*stamps)
         motion = self._estimator.relate(reference.view, view, watch, self._tracks_of(reference), predicted, expected)
+        motion = replace(motion, pose=with_common_error(motion.pose, self._config))
         still = motion.median_px() < self._config.keyframe_min_motion_px if len(motion.matches) else False
         state, reason = judge(motion.pose, stands_still=still, metric=self._estimator.metric, config=self._config)
         # One camera that turned on the spot is not lost, but where it looks is not known; nor where it is while it is to
@@ -208,6 +210,7 @@ class VisualOdometry:
             outcome.motion.pose,
             T_reference_current=estimate.T_reference_current,
             covariance=estimate.relative_covariance,
+            right_centre=None,
         )
         return replace(outcome, motion=replace(outcome.motion, pose=pose), estimate=estimate)
 
@@ -221,8 +224,8 @@ class VisualOdometry:
         if expected is None or frames > self._config.bridge_frames or seconds > self._config.max_gap_s:
             return outcome
         reason = f"{outcome.reason}: bridged with the motion before, frame {frames} of {self._config.bridge_frames}"
-        T_bridged, covariance = last.moved(expected.T_reference_current, expected.covariance)
-        bridged = self._T_odom_camera if self._at_rest else T_bridged, covariance
+        T_bridged, uncertainty = last.moved(Step(expected.T_reference_current, expected.covariance))
+        bridged = self._T_odom_camera if self._at_rest else T_bridged, uncertainty
         return replace(outcome, state=TrackingState.DEGRADED, reason=reason, located=True, bridged=bridged)
 
     def _learn_motion(self, view: View, outcome: Outcome) -> None:
@@ -240,8 +243,9 @@ class VisualOdometry:
         """Where the images say that the camera is, although it may be shown where it stood."""
         pose, reference = outcome.motion.pose, outcome.reference
         if not outcome.stands_still or reference is None or pose.T_reference_current is None or pose.covariance is None:
-            return Place(view.stamp_ns, self._T_odom_camera, self._covariance)
-        return Place(view.stamp_ns, *reference.place.moved(pose.T_reference_current, pose.covariance))
+            return Place(view.stamp_ns, self._T_odom_camera, self._uncertainty)
+        step = Step.measured(pose.T_reference_current, pose.covariance, pose, self._config)
+        return Place(view.stamp_ns, *reference.place.moved(step))
 
     def _begin(self, view: View) -> Outcome:
         """No pose yet, and why: this is the first frame, or it is too empty to be one, or tracking was interrupted."""
@@ -255,21 +259,22 @@ class VisualOdometry:
         """Compose the odometry where a pose was found; stay put where it was not, or where the camera stands still."""
         if outcome.state is TrackingState.INITIALISING or not outcome.located:
             # Whatever is related to a frame that is not located inherits that nobody knows where it was.
-            self._covariance = np.zeros((6, 6)) if outcome.located else UNKNOWN_VARIANCE * np.eye(6)
+            self._uncertainty = Uncertainty(np.zeros((6, 6)) if outcome.located else UNKNOWN_VARIANCE * np.eye(6))
         if outcome.bridged is not None:
-            self._T_odom_camera, self._covariance = outcome.bridged
+            self._T_odom_camera, self._uncertainty = outcome.bridged
             return
         reference, pose = outcome.reference, outcome.motion.pose
         if reference is None or not outcome.located:
             return
         if outcome.stands_still and not self._estimator.metric:
             # The translation of one camera has unit length, however little it moved.
-            self._T_odom_camera, self._covariance = reference.place.T_odom_camera, reference.place.covariance
+            self._T_odom_camera, self._uncertainty = reference.place.T_odom_camera, reference.place.uncertainty
             return
         if outcome.estimate is not None and self._window_base is not None:
             self._standstill.leave()
             base, estimate = self._window_base.place, outcome.estimate
-            self._T_odom_camera, self._covariance = base.moved(estimate.T_window_camera, estimate.covariance)
+            step = Step(estimate.T_window_camera, estimate.covariance)
+            self._T_odom_camera, self._uncertainty = base.moved(step)
             return
         assert pose.T_reference_current is not None and pose.covariance is not None
         T_found, covariance = pose.T_reference_current, pose.covariance
@@ -278,11 +283,12 @@ class VisualOdometry:
             T_found, covariance = self._standstill.shown(T_shown, T_found, covariance, self._config.standstill_sigmas)
         else:
             self._standstill.leave()
-        self._T_odom_camera, self._covariance = reference.place.moved(T_found, covariance)
+        step = Step.measured(T_found, covariance, pose, self._config)
+        self._T_odom_camera, self._uncertainty = reference.place.moved(step)
 
     def _keep(self, view: View, outcome: Outcome) -> None:
         """Decide what the next frames are related to."""
-        place = Place(view.stamp_ns, self._T_odom_camera, self._covariance)
+        place = Place(view.stamp_ns, self._T_odom_camera, self._uncertainty)
         unrelated = outcome.bridged is not None or outcome.state in (TrackingState.LOST, TrackingState.INITIALISING)
         lengthless = outcome.motion.pose.ok and not outcome.located
         if not unrelated and not lengthless:

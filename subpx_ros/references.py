@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from subpx_ros.datatypes import Array, TrackingState
+from subpx_ros.dead_reckoning import Uncertainty
 from subpx_ros.motion_model import Place
 from subpx_ros.relative_motion import Motion, View
 from subpx_ros.window import WindowEstimate
@@ -39,9 +40,8 @@ class Outcome:
     stands_still: bool = False
     estimate: WindowEstimate | None = None
     """Of the frame, together with those before it."""
-    bridged: tuple[Array, Array] | None = None
-    """The pose (4, 4) in the odometry frame and its covariance (6, 6) as the motion before predicts them, where none was
-    found."""
+    bridged: tuple[Array, Uncertainty] | None = None
+    """The pose (4, 4) in the odometry frame and its uncertainty as the motion before predicts them, where none was found."""
 
     @property
     def trust(self) -> int:

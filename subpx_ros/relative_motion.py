@@ -259,7 +259,7 @@ class MotionEstimator:
         Where it is not, something large may move by itself, and no match can be told to be wrong.
         """
         within_px = self._config.odometry.refine_within_px
-        if expected is None or within_px == 0.0:
+        if expected is None or within_px == 0.0 or not self.metric:
             return None
         indices0, indices1 = (indices.cpu().numpy() for indices in (found.indices0, found.indices1))
         points = reference.disparities.points(indices0, _places(reference, indices0), None)
