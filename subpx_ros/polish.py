@@ -132,6 +132,7 @@ def polish_stereo(
     rig: Rig,
     right_centre: RightCentre,
     settled: float = SETTLED,
+    neighbours_err_alike: bool = True,
 ) -> StereoPolish | None:
     """Least reprojection error in the current pair, each point weighted by the uncertainty of its triangulation.
 
@@ -142,6 +143,7 @@ def polish_stereo(
         rig: the cameras as calibrated.
         right_centre: what is known of the right camera's principal point; it is estimated along.
         settled: as `minimise` has it.
+        neighbours_err_alike: whether the covariance counts that; it takes time, and the pose is the same.
 
     Returns:
         None where the points do not determine the motion.
@@ -150,7 +152,7 @@ def polish_stereo(
     information of a residual is the inverse of C + J R J', with C the covariance of the current pixels and J its
     derivative by the reference ones: far points, whose depth is vague along the motion, lose weight just where they
     should. What both pairs misjudge of a surface's disparity alike is taken from that sum (`_DISPARITIES_ALIKE`). Points
-    without covariances carry equal independent noise. Points beside each other err alike, which the covariance counts.
+    without covariances carry equal independent noise.
     """
     stereo = np.isfinite(current.disparity)
     observed = np.column_stack([current.left, current.left[:, 0] - current.disparity])
@@ -205,7 +207,8 @@ def polish_stereo(
     by_shift = covariance[:6, 6] / right_centre.variance_px2
     effect = RightCentreEffect(by_shift, right_centre.disparity_variance_px2)
     unseen = (effect.variance_px2 - right_centre.variance_px2) * np.outer(by_shift, by_shift)
-    covariance = with_shared_errors(covariance, linearise(state), times_counted(reference.left))
+    if neighbours_err_alike:
+        covariance = with_shared_errors(covariance, linearise(state), times_counted(reference.left))
     return StereoPolish(state.T_0_1, covariance[:6, :6] + unseen, centre, effect)
 
 

@@ -217,7 +217,7 @@ def _solve_stereo(
         inliers = _reprojection_errors(start, points, current.left, rig.left) < config.reprojection_threshold_px
     _require_inliers(inliers, config)
     _require_spread(reference.left[inliers], config)
-    polished = _polish(start, inliers, reference, current, rig, config, right_centre, _ON_THE_WAY)
+    polished = _polish(start, inliers, reference, current, rig, config, right_centre, _ON_THE_WAY, True)
     if polished is None:
         raise _NotFound(PoseStatus.DEGENERATE, "the inliers do not determine the motion")
     polished = _narrowed(polished, inliers, reference, current, rig, config, right_centre)
@@ -240,9 +240,10 @@ def _polish(
     config: PoseConfig,
     right_centre: RightCentre,
     settled: float,
+    neighbours_err_alike: bool = False,
 ) -> StereoPolish | None:
     before, now = (_weighable(each[chosen], config) for each in (reference, current))
-    return polish_stereo(start, before, now, rig, right_centre, settled)
+    return polish_stereo(start, before, now, rig, right_centre, settled, neighbours_err_alike)
 
 
 def _narrowed(
