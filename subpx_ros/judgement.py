@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 
 from subpx_ros.config import OdometryConfig
@@ -78,3 +80,34 @@ class Standstill:
         if sigmas == 0.0 or self._moved >= self.CONFIRMATIONS:
             return T_found, covariance
         return T_shown, covariance + np.outer(distance, distance)
+
+
+def vagueness(covariance: Array) -> float:
+    """Logarithm of the geometric mean of the variances of a pose along the axes of its covariance (6, 6).
+
+    Metres and radians stay apart in it: the difference of two is that of the ratios, whatever the units.
+    """
+    return float(np.linalg.slogdet(covariance)[1]) / len(covariance)
+
+
+class TypicalVagueness:
+    """How vague poses were lately, and which are too vague to go on from.
+
+    A pose relates two frames, so a frame that is hard to see spoils two of them, unless the way goes around it. Errors
+    of a way add up at random, so that twice the way has about twice the variance: going around one frame pays where the
+    pose to it alone has more than that of two usual ones.
+    """
+
+    _REMEMBERED = 20
+    _LEAST_REMEMBERED = 5
+    _TWO_FOR_ONE = 2.0
+    _LEAST_SECONDS = 1e-6
+
+    def __init__(self) -> None:
+        self._per_second: deque[float] = deque(maxlen=self._REMEMBERED)
+
+    def is_exceeded(self, covariance: Array, seconds: float) -> bool:
+        """Whether a pose (6, 6) of so long a way is more than twice as uncertain as usual; it is remembered as well."""
+        before, now = list(self._per_second), vagueness(covariance) - float(np.log(max(seconds, self._LEAST_SECONDS)))
+        self._per_second.append(now)
+        return len(before) >= self._LEAST_REMEMBERED and now > float(np.median(before)) + np.log(self._TWO_FOR_ONE)

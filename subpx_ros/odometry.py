@@ -25,7 +25,7 @@ from subpx_ros.geometry import invert
 from subpx_ros.judgement import Standstill, judge
 from subpx_ros.motion_model import MotionModel, Place
 from subpx_ros.pipeline import FrontEnd
-from subpx_ros.references import REFUSED, TRUSTED, Outcome, Reference, References
+from subpx_ros.references import Outcome, Reference, References
 from subpx_ros.relative_motion import Motion, MotionEstimator, Stopwatch, View
 from subpx_ros.scale import OtherOdometry
 from subpx_ros.window import SlidingWindow
@@ -90,7 +90,7 @@ class VisualOdometry:
 
     def reset(self) -> None:
         """Forget all frames; the next one becomes the origin."""
-        self._references = References()
+        self._references = References(metric=self._estimator.may_be_metric)
         self._bridged_frames = 0
         self._at_rest = False
         self._last_stamp_ns: int | None = None
@@ -159,16 +159,15 @@ class VisualOdometry:
             self._interruption = f"gap of {gap_s:.3g} s between frames, {self._config.max_gap_s:g} s are bridged"
 
     def _track(self, view: View, watch: Stopwatch) -> Outcome:
-        """The view related to the first reference that leaves no doubt, else to the one that leaves the least."""
+        """The view related to the first reference that settles where it is, else to the one that tells it best."""
         if not self._references:
             return self._begin(view)
         outcomes = []
         for reference in self._references:
             outcomes.append(self._related(reference, view, watch))
-            if outcomes[-1].trust == TRUSTED:
+            if self._references.settle(outcomes[-1]):
                 break
-        found = [outcome for outcome in outcomes if outcome.trust != REFUSED]
-        return max(found, key=lambda outcome: outcome.trust) if found else outcomes[-1]
+        return self._references.best(outcomes, view.stamp_ns)
 
     def _related(self, reference: Reference, view: View, watch: Stopwatch) -> Outcome:
         stamps = reference.view.stamp_ns, view.stamp_ns
@@ -185,20 +184,22 @@ class VisualOdometry:
         return Outcome(reference, motion, state, reason, located, still)
 
     def _tracks_of(self, reference: Reference) -> Tracks | None:
-        """The points that the window knows of a reference; it begins anew with one that it does not."""
+        """The points that the window knows of a reference; it begins anew with a first one that it does not know."""
         if self._config.window_keyframes < 2 or not self._estimator.metric:
             self._window = None
             return None
         if self._window is None:
             self._window = self._estimator.window()
         if self._window.newest is not reference.view:
+            if not self._references.is_first(reference):
+                return None
             self._window.begin(reference.view, self._estimator.right_centre.shift_px)
             self._window_base = reference
         return self._window.tracks
 
     def _estimate_together(self, view: View, outcome: Outcome, watch: Stopwatch) -> Outcome:
-        """The pose of a frame that has moved from its reference, from all that the window knows."""
-        if self._window is None or outcome.stands_still or not outcome.motion.pose.ok:
+        """The pose of a frame that is to replace its reference, from all that the window knows."""
+        if self._window is None or outcome.stands_still or outcome.beside or not outcome.motion.pose.ok:
             return outcome
         if outcome.reference is None or outcome.reference.view is not self._window.newest:
             return outcome
@@ -288,7 +289,7 @@ class VisualOdometry:
         unrelated = outcome.bridged is not None or outcome.state in (TrackingState.LOST, TrackingState.INITIALISING)
         lengthless = outcome.motion.pose.ok and not outcome.located
         if not unrelated and not lengthless:
-            self._references.follow(view, place, outcome, metric=self._estimator.may_be_metric)
+            self._references.follow(view, place, outcome)
         elif not self._estimator.too_empty(view):
             self._references.stand_beside(view, place, measured=outcome.located and outcome.bridged is None)
             self._interruption = ""
