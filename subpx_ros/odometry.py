@@ -21,18 +21,14 @@ from subpx_ros.datatypes import (
     TrackingState,
 )
 from subpx_ros.errors import DataError
-from subpx_ros.geometry import invert
-from subpx_ros.judgement import Standstill, judge
-from subpx_ros.motion_model import MotionModel, Place
+from subpx_ros.judgement import judge
 from subpx_ros.pipeline import FrontEnd
 from subpx_ros.references import Outcome, Reference, References
 from subpx_ros.relative_motion import Motion, MotionEstimator, Stopwatch, View
 from subpx_ros.scale import OtherOdometry
+from subpx_ros.whereabouts import Whereabouts
 from subpx_ros.window import SlidingWindow
 from subpx_ros.window.tracks import Tracks
-
-UNKNOWN_VARIANCE = 1e6
-"""m^2 and rad^2 on the diagonal of the covariance of a pose that is not known."""
 
 _FIRST_FRAME = "first frame"
 
@@ -90,18 +86,14 @@ class VisualOdometry:
 
     def reset(self) -> None:
         """Forget all frames; the next one becomes the origin."""
-        self._references = References(metric=self._estimator.may_be_metric)
-        self._bridged_frames = 0
-        self._at_rest = False
+        metric, may_be_metric = self._estimator.metric, self._estimator.may_be_metric
+        self._references = References(metric=may_be_metric)
+        self._whereabouts = Whereabouts(metric=metric, may_be_metric=may_be_metric)
         self._last_stamp_ns: int | None = None
         self._interruption = ""
-        self._standstill = Standstill()
-        self._model = MotionModel()
         self._window: SlidingWindow | None = None
         self._window_base: Reference | None = None
         """The frame that the window began with."""
-        self._T_odom_camera = np.eye(4)
-        self._covariance = np.zeros((6, 6))
         self._estimator.reset()
 
     def reconfigure(self, config: Config) -> None:
@@ -123,17 +115,17 @@ class VisualOdometry:
             self._forget_beyond_gap(frame.stamp_ns)
             outcome = self._track(view, watch)
             outcome = self._estimate_together(view, outcome, watch)
-            outcome = self._bridge(view, outcome)
-            self._advance(outcome)
+            outcome = self._whereabouts.bridge(outcome, frame.stamp_ns, self._config)
+            self._whereabouts.advance(outcome, self._config)
             self._keep(view, outcome)
-            self._learn_motion(view, outcome)
+            self._whereabouts.learn(outcome, frame.stamp_ns, certain=len(self._references) == 1)
         matches, relative = outcome.motion.matches, outcome.motion.pose
         return OdometryResult(
             stamp_ns=frame.stamp_ns,
             state=outcome.state,
             reason=outcome.reason,
-            T_odom_camera=self._T_odom_camera,
-            covariance=self._covariance,
+            T_odom_camera=self._whereabouts.T_odom_camera,
+            covariance=self._whereabouts.covariance,
             located=outcome.located,
             metric=self._estimator.may_be_metric,
             relative_pose=relative,
@@ -171,8 +163,8 @@ class VisualOdometry:
 
     def _related(self, reference: Reference, view: View, watch: Stopwatch) -> Outcome:
         stamps = reference.view.stamp_ns, view.stamp_ns
-        predicted = self._model.predicted((stamps[1] - stamps[0]) * 1e-9)
-        expected = self._model.expected(*stamps)
+        predicted = self._whereabouts.model.predicted((stamps[1] - stamps[0]) * 1e-9)
+        expected = self._whereabouts.model.expected(*stamps)
         motion = self._estimator.relate(reference.view, view, watch, self._tracks_of(reference), predicted, expected)
         still = motion.median_px() < self._config.keyframe_min_motion_px if len(motion.matches) else False
         state, reason = judge(
@@ -212,39 +204,9 @@ class VisualOdometry:
             T_reference_current=estimate.T_reference_current,
             covariance=estimate.relative_covariance,
         )
-        return replace(outcome, motion=replace(outcome.motion, pose=pose), estimate=estimate)
-
-    def _bridge(self, view: View, outcome: Outcome) -> Outcome:
-        """A frame that could not be related, for a few frames and while the motion before is known well: where it should be."""
-        last, frames = self._model.last, self._bridged_frames + 1
-        if outcome.state is not TrackingState.LOST or outcome.reference is None or last is None:
-            return outcome
-        expected = self._model.expected(last.stamp_ns, view.stamp_ns)
-        seconds = (view.stamp_ns - last.stamp_ns) * 1e-9
-        if expected is None or frames > self._config.bridge_frames or seconds > self._config.max_gap_s:
-            return outcome
-        reason = f"{outcome.reason}: bridged with the motion before, frame {frames} of {self._config.bridge_frames}"
-        T_bridged, covariance = last.moved(expected.T_reference_current, expected.covariance)
-        bridged = self._T_odom_camera if self._at_rest else T_bridged, covariance
-        return replace(outcome, state=TrackingState.DEGRADED, reason=reason, located=True, bridged=bridged)
-
-    def _learn_motion(self, view: View, outcome: Outcome) -> None:
-        """What is expected of the next frames, from frames that are trusted."""
-        if outcome.bridged is not None:
-            self._bridged_frames += 1
-        elif not outcome.located or not self._estimator.may_be_metric:
-            self._model.forget()
-        else:
-            self._bridged_frames, self._at_rest = 0, outcome.stands_still
-            if len(self._references) == 1:
-                self._model.measured(self._measured_place(view, outcome))
-
-    def _measured_place(self, view: View, outcome: Outcome) -> Place:
-        """Where the images say that the camera is, although it may be shown where it stood."""
-        pose, reference = outcome.motion.pose, outcome.reference
-        if not outcome.stands_still or reference is None or pose.T_reference_current is None or pose.covariance is None:
-            return Place(view.stamp_ns, self._T_odom_camera, self._covariance)
-        return Place(view.stamp_ns, *reference.place.moved(pose.T_reference_current, pose.covariance))
+        assert self._window_base is not None
+        placed = self._window_base.place.moved(estimate.T_window_camera, estimate.covariance)
+        return replace(outcome, motion=replace(outcome.motion, pose=pose), placed=placed)
 
     def _begin(self, view: View) -> Outcome:
         """No pose yet, and why: this is the first frame, or it is too empty to be one, or tracking was interrupted."""
@@ -254,38 +216,9 @@ class VisualOdometry:
         state = TrackingState.LOST if interrupted else TrackingState.INITIALISING
         return Outcome(None, _no_motion(pose), state, reason, reason == _FIRST_FRAME)
 
-    def _advance(self, outcome: Outcome) -> None:
-        """Compose the odometry where a pose was found; stay put where it was not, or where the camera stands still."""
-        if outcome.state is TrackingState.INITIALISING or not outcome.located:
-            # Whatever is related to a frame that is not located inherits that nobody knows where it was.
-            self._covariance = np.zeros((6, 6)) if outcome.located else UNKNOWN_VARIANCE * np.eye(6)
-        if outcome.bridged is not None:
-            self._T_odom_camera, self._covariance = outcome.bridged
-            return
-        reference, pose = outcome.reference, outcome.motion.pose
-        if reference is None or not outcome.located:
-            return
-        if outcome.stands_still and not self._estimator.metric:
-            # The translation of one camera has unit length, however little it moved.
-            self._T_odom_camera, self._covariance = reference.place.T_odom_camera, reference.place.covariance
-            return
-        if outcome.estimate is not None and self._window_base is not None:
-            self._standstill.leave()
-            base, estimate = self._window_base.place, outcome.estimate
-            self._T_odom_camera, self._covariance = base.moved(estimate.T_window_camera, estimate.covariance)
-            return
-        assert pose.T_reference_current is not None and pose.covariance is not None
-        T_found, covariance = pose.T_reference_current, pose.covariance
-        if outcome.stands_still:
-            T_shown = invert(reference.place.T_odom_camera) @ self._T_odom_camera
-            T_found, covariance = self._standstill.shown(T_shown, T_found, covariance, self._config.standstill_sigmas)
-        else:
-            self._standstill.leave()
-        self._T_odom_camera, self._covariance = reference.place.moved(T_found, covariance)
-
     def _keep(self, view: View, outcome: Outcome) -> None:
         """Decide what the next frames are related to."""
-        place = Place(view.stamp_ns, self._T_odom_camera, self._covariance)
+        place = self._whereabouts.place(view.stamp_ns)
         unrelated = outcome.bridged is not None or outcome.state in (TrackingState.LOST, TrackingState.INITIALISING)
         lengthless = outcome.motion.pose.ok and not outcome.located
         if not unrelated and not lengthless:

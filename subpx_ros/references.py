@@ -11,7 +11,6 @@ from subpx_ros.datatypes import Array, TrackingState
 from subpx_ros.judgement import TypicalVagueness, vagueness
 from subpx_ros.motion_model import Place
 from subpx_ros.relative_motion import Motion, View
-from subpx_ros.window import WindowEstimate
 
 REFUSED, DOUBTED, TRUSTED = range(3)
 """How far a frame's relation to a reference can be relied on."""
@@ -45,11 +44,10 @@ class Outcome:
     stands_still: bool = False
     beside: bool = False
     """Whether it will not replace its reference, but stand beside it."""
-    estimate: WindowEstimate | None = None
-    """Of the frame, together with those before it."""
+    placed: tuple[Array, Array] | None = None
+    """The pose (4, 4) in the odometry frame and its covariance (6, 6), where the window knows more than the motion."""
     bridged: tuple[Array, Array] | None = None
-    """The pose (4, 4) in the odometry frame and its covariance (6, 6) as the motion before predicts them, where none was
-    found."""
+    """The same as the motion before predicts it, where none was found."""
 
     @property
     def trust(self) -> int:
