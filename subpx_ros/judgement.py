@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 import numpy as np
@@ -108,6 +109,8 @@ class TypicalVagueness:
 
     def is_exceeded(self, covariance: Array, seconds: float) -> bool:
         """Whether a pose (6, 6) of so long a way is more than twice as uncertain as usual; it is remembered as well."""
-        before, now = list(self._per_second), vagueness(covariance) - float(np.log(max(seconds, self._LEAST_SECONDS)))
+        before, now = list(self._per_second), vagueness(covariance) - math.log(max(seconds, self._LEAST_SECONDS))
         self._per_second.append(now)
-        return len(before) >= self._LEAST_REMEMBERED and now > float(np.median(before)) + np.log(self._TWO_FOR_ONE)
+        if len(before) < self._LEAST_REMEMBERED:
+            return False
+        return now > float(np.median(before)) + math.log(self._TWO_FOR_ONE)
