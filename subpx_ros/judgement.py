@@ -11,6 +11,9 @@ from subpx_ros.config import OdometryConfig
 from subpx_ros.datatypes import Array, PoseStatus, RelativePose, TrackingState
 from subpx_ros.geometry import invert, logarithm
 
+_ROUNDING = 1e-9
+"""Of a variance: so much is the least that counts."""
+
 
 def judge(
     relative: RelativePose, usable: int, *, stands_still: bool, metric: bool, config: OdometryConfig
@@ -86,13 +89,15 @@ class Standstill:
 def vagueness(covariance: Array) -> float:
     """Logarithm of the geometric mean of the variances of a pose along the axes of its covariance (6, 6).
 
-    Metres and radians stay apart in it: the difference of two is that of the ratios, whatever the units.
+    The difference of two does not depend on the units of the axes.
     """
-    return float(np.linalg.slogdet(covariance)[1]) / len(covariance)
+    # A direction that is claimed to be certain, as of a length from elsewhere, must not turn rounding into a verdict.
+    ridge = _ROUNDING * np.diag(np.diag(covariance))
+    return float(np.linalg.slogdet(covariance + ridge)[1]) / len(covariance)
 
 
 class TypicalVagueness:
-    """How vague poses were lately, and which are too vague to go on from.
+    """How vague poses were lately, and which are too vague to be a reference.
 
     A pose relates two frames, so a frame that is hard to see spoils two of them, unless the way goes around it. Errors
     of a way add up at random, so that twice the way has about twice the variance: going around one frame pays where the
@@ -108,7 +113,12 @@ class TypicalVagueness:
         self._per_second: deque[float] = deque(maxlen=self._REMEMBERED)
 
     def is_exceeded(self, covariance: Array, seconds: float) -> bool:
-        """Whether a pose (6, 6) of so long a way is more than twice as uncertain as usual; it is remembered as well."""
+        """Whether the pose of a motion that took so long has more than twice the usual variance; it is remembered as well.
+
+        Args:
+            covariance: (6, 6) of the pose.
+            seconds: that the motion took.
+        """
         before, now = list(self._per_second), vagueness(covariance) - math.log(max(seconds, self._LEAST_SECONDS))
         self._per_second.append(now)
         if len(before) < self._LEAST_REMEMBERED:

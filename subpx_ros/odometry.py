@@ -157,7 +157,7 @@ class VisualOdometry:
         outcomes = []
         for reference in self._references:
             outcomes.append(self._related(reference, view, watch))
-            if self._references.settle(outcomes[-1]):
+            if self._references.settled_by(outcomes[-1]):
                 break
         return self._references.best(outcomes, view.stamp_ns)
 

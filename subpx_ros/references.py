@@ -87,7 +87,7 @@ class References:
     def forget(self) -> None:
         self._kept = []
 
-    def settle(self, outcome: Outcome) -> bool:
+    def settled_by(self, outcome: Outcome) -> bool:
         """Whether a frame that was related to one of them need not be related to the next one.
 
         The way over a poor frame is vaguer than its first part, but how much is known only when it has been tried.
@@ -115,7 +115,7 @@ class References:
         if reference is None:
             return
         if outcome.stands_still or pose.T_reference_current is None or pose.covariance is None:
-            self._kept = [reference]
+            self._kept = [replace(reference, way=None)]
         elif not outcome.beside:
             self._kept = [Reference(view, place)]
         else:
@@ -126,7 +126,9 @@ class References:
     def _stands_beside(self, outcome: Outcome, stamp_ns: int) -> bool:
         """Whether a frame must not replace the first reference: for doubts or as poor, and not for too long already."""
         reference, pose = outcome.reference, outcome.motion.pose
-        if reference is None or pose.covariance is None or outcome.stands_still or not self._metric:
+        if reference is None or pose.covariance is None or not outcome.located:
+            return False
+        if outcome.stands_still or not self._metric:
             return False
         # What is poor by the poor frame that it is related to would be passed over for no fault of its own.
         vague = self._typical.is_exceeded(pose.covariance, (stamp_ns - reference.view.stamp_ns) * _NS_TO_S)

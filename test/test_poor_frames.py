@@ -50,6 +50,17 @@ def test_vagueness_tells_ratios() -> None:
     assert vagueness(5.0 * USUAL) - vagueness(USUAL) == pytest.approx(np.log(5.0))
 
 
+def test_a_direction_that_is_certain_is_no_verdict_by_rounding() -> None:
+    """As of one camera whose length comes from elsewhere."""
+    turned = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    told = []
+    for size in (1.0, 1.1, 0.9, 1.05):
+        certain = USUAL.copy()
+        certain[:3, :3] = size * 1e-6 * turned @ np.diag([1.0, 1.0, 0.0]) @ turned.T
+        told.append(vagueness(certain))
+    assert max(told) - min(told) < np.log(1.3)
+
+
 class Drive:
     """References followed through frames whose relations to each of them are made up."""
 
@@ -68,7 +79,7 @@ class Drive:
         outcomes = []
         for reference, variance in zip(self.references, variances, strict=True):
             outcomes.append(self._outcome(reference, variance, doubtful))
-            if self.references.settle(outcomes[-1]):
+            if self.references.settled_by(outcomes[-1]):
                 break
         best = self.references.best(outcomes, self.frame * PERIOD_NS)
         place = Place(self.frame * PERIOD_NS, np.eye(4), np.zeros((6, 6)))
