@@ -159,7 +159,8 @@ class VisualOdometry:
             outcomes.append(self._related(reference, view, watch))
             if self._references.settled_by(outcomes[-1]):
                 break
-        return self._references.best(outcomes, view.stamp_ns)
+        # A window weighs what a poor frame tells, and would lose its tracks by going around it.
+        return self._references.best(outcomes, view.stamp_ns, around_poor=self._window is None)
 
     def _related(self, reference: Reference, view: View, watch: Stopwatch) -> Outcome:
         stamps = reference.view.stamp_ns, view.stamp_ns

@@ -97,13 +97,19 @@ class References:
             return outcome.trust == TRUSTED
         return self._vagueness(outcome) <= vagueness(way.covariance)
 
-    def best(self, outcomes: list[Outcome], stamp_ns: int) -> Outcome:
-        """Of a frame that was related to one or more of them: what leaves the least doubt, then the least uncertainty."""
+    def best(self, outcomes: list[Outcome], stamp_ns: int, *, around_poor: bool) -> Outcome:
+        """Of a frame that was related to one or more of them: what leaves the least doubt, then the least uncertainty.
+
+        Args:
+            outcomes: in the order of the references.
+            stamp_ns: of the frame.
+            around_poor: whether a poor frame may stand beside its reference.
+        """
         found = [outcome for outcome in outcomes if outcome.trust != REFUSED]
         if not found:
             return outcomes[-1]
         best = min(found, key=lambda outcome: (-outcome.trust, self._vagueness(outcome)))
-        return replace(best, beside=self._stands_beside(best, stamp_ns))
+        return replace(best, beside=self._stands_beside(best, stamp_ns, around_poor))
 
     def stand_beside(self, view: View, place: Place, *, measured: bool) -> None:
         """A frame that was related to none."""
@@ -123,7 +129,7 @@ class References:
             way = Place(view.stamp_ns, pose.T_reference_current, pose.covariance) if known else None
             self._kept = [self._kept[0], Reference(view, place, reference.measured, way)]
 
-    def _stands_beside(self, outcome: Outcome, stamp_ns: int) -> bool:
+    def _stands_beside(self, outcome: Outcome, stamp_ns: int, around_poor: bool) -> bool:
         """Whether a frame must not replace the first reference: for doubts or as poor, and not for too long already."""
         reference, pose = outcome.reference, outcome.motion.pose
         if reference is None or pose.covariance is None or not outcome.located:
@@ -132,7 +138,7 @@ class References:
             return False
         # What is poor by the poor frame that it is related to would be passed over for no fault of its own.
         vague = self._typical.is_exceeded(pose.covariance, (stamp_ns - reference.view.stamp_ns) * _NS_TO_S)
-        poor = vague and self.is_first(reference)
+        poor = around_poor and vague and self.is_first(reference)
         trusted = outcome.trust == TRUSTED and reference.measured
         self._passed_over = 0 if trusted and not poor else self._passed_over + 1
         return 0 < self._passed_over <= _PATIENCE
