@@ -203,6 +203,16 @@ class OdometryConfig(Settings):
         maximum=30,
         live=True,
     )
+    refine_within_px: float = setting(
+        6.0,
+        "stereo and rgbd: a match that lies farther from a rough pose, of all matches as they are detected, is not refined, "
+        "since no refinement would make it agree; while nothing is expected of the motion, or it is another, all are. 0: "
+        "always all.",
+        unit="px",
+        minimum=0.0,
+        maximum=100.0,
+        live=True,
+    )
     motion_gate_sigmas: float = setting(
         6.0,
         "stereo and rgbd: a pose farther from the predicted one than so many standard deviations is that of something large "

@@ -17,7 +17,7 @@ from subpx_ros.pose import estimate_stereo
 from subpx_ros.rectification import RightCentre
 from subpx_ros.triangulation import StereoPoints
 
-_UNSUSPICIOUS = 1.0
+UNSUSPICIOUS = 1.0
 """Standard deviations from the predicted pose within which nothing else is tried."""
 _AS_MUCH_SUPPORT = 0.8
 """A pose nearer to the predicted one wins with so many of the matches of another."""
@@ -51,15 +51,20 @@ class WorldEstimator:
         self._rig, self._config, self._right_centre = rig, config.pose, right_centre
         self._gate = config.odometry.motion_gate_sigmas
 
-    def estimate(self, expected: ExpectedMotion | None) -> tuple[RelativePose, RightCentre, bool]:
+    def estimate(
+        self, expected: ExpectedMotion | None, start: Array | None = None
+    ) -> tuple[RelativePose, RightCentre, bool]:
         """As `estimate_stereo`, of the poses that can be the camera's own motion; and whether there was another one, so
         that the matches are to be doubted.
 
         Args:
             expected: the motion as predicted; None where nothing is known of it: the best supported pose counts.
+            start: a pose (4, 4) that the best supported one is polished from; None: RANSAC's.
         """
-        best = self._solve(self._reference, self._current)
-        if expected is None or self._gate == 0.0 or not best[0].ok or expected.distance(best[0]) <= _UNSUSPICIOUS:
+        best = self._solve(self._reference, self._current, start)
+        if start is not None and not best[0].ok:
+            best = self._solve(self._reference, self._current)
+        if expected is None or self._gate == 0.0 or not best[0].ok or expected.distance(best[0]) <= UNSUSPICIOUS:
             return *best, False
         grown = self._grown_from(expected.T_reference_current)
         if grown is not None and self._rather(grown[0], best[0], expected):

@@ -6,6 +6,7 @@ import math
 from collections import deque
 
 import numpy as np
+from numpy.typing import NDArray
 
 from subpx_ros.config import OdometryConfig
 from subpx_ros.datatypes import Array, PoseStatus, RelativePose, TrackingState
@@ -16,13 +17,12 @@ _ROUNDING = 1e-9
 
 
 def judge(
-    relative: RelativePose, usable: int, *, stands_still: bool, metric: bool, config: OdometryConfig
+    relative: RelativePose, *, stands_still: bool, metric: bool, config: OdometryConfig
 ) -> tuple[TrackingState, str]:
     """The state, and why it is not TRACKING.
 
     Args:
         relative: of the current frame.
-        usable: matches that could have agreed with the pose; with metric poses those that have a depth.
         stands_still: whether the matches hardly move in the image.
         metric: whether poses are in metres; one camera's are not.
         config: limits of DEGRADED.
@@ -32,7 +32,7 @@ def judge(
     if relative.ok:
         if relative.reason and not stands_still:
             return TrackingState.DEGRADED, relative.reason
-        weakness = _weakness(int(np.count_nonzero(relative.inliers)), usable, config)
+        weakness = _weakness(relative.inliers, config)
         return (TrackingState.DEGRADED, weakness) if weakness else (TrackingState.TRACKING, "")
     if relative.status is PoseStatus.DEGENERATE and not metric:
         # One camera that stands still is where it was; one that turns on the spot is not, but will be found again
@@ -41,11 +41,12 @@ def judge(
     return TrackingState.LOST, relative.reason
 
 
-def _weakness(inliers: int, usable: int, config: OdometryConfig) -> str:
+def _weakness(agree: NDArray[np.bool_], config: OdometryConfig) -> str:
+    inliers, matches = int(np.count_nonzero(agree)), len(agree)
     if inliers < config.degraded_inliers:
         return f"only {inliers} inliers, {config.degraded_inliers} wanted"
-    if inliers < config.degraded_inlier_ratio * usable:
-        return f"only {inliers} of {usable} matches agree with the pose, {config.degraded_inlier_ratio:.0%} wanted"
+    if inliers < config.degraded_inlier_ratio * matches:
+        return f"only {inliers} of {matches} matches agree with the pose, {config.degraded_inlier_ratio:.0%} wanted"
     return ""
 
 

@@ -12,6 +12,8 @@ from subpx_ros.datatypes import Array
 
 _State = TypeVar("_State")
 
+SETTLED = 0.05
+"""Standard deviations that the last step is shorter than."""
 _CAUCHY_SCALE = 2.0
 """In standard deviations: residuals beyond it lose influence."""
 _MEDIAN_OF_CHI = {1: 0.6745, 2: 1.1774, 3: 1.5382}
@@ -51,7 +53,7 @@ def minimise(
     state: _State,
     prior: Prior[_State] | None = None,
     iterations: int = 10,
-    settled: float = 0.05,
+    settled: float = SETTLED,
 ) -> tuple[_State, Array] | None:
     """Iteratively re-weighted Gauss-Newton with a Cauchy loss.
 

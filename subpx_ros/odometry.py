@@ -168,9 +168,7 @@ class VisualOdometry:
         expected = self._whereabouts.model.expected(*stamps)
         motion = self._estimator.relate(reference.view, view, watch, self._tracks_of(reference), predicted, expected)
         still = motion.median_px() < self._config.keyframe_min_motion_px if len(motion.matches) else False
-        state, reason = judge(
-            motion.pose, motion.usable, stands_still=still, metric=self._estimator.metric, config=self._config
-        )
+        state, reason = judge(motion.pose, stands_still=still, metric=self._estimator.metric, config=self._config)
         # One camera that turned on the spot is not lost, but where it looks is not known; nor where it is while it is to
         # have metres and nobody says how far it moved.
         located = state is TrackingState.TRACKING or (motion.pose.ok and (still or not motion.pose.reason))
@@ -232,7 +230,7 @@ class VisualOdometry:
 def _no_motion(pose: RelativePose) -> Motion:
     empty, none = np.zeros((0, 2)), np.zeros(0, dtype=np.intp)
     matches = RefinedMatches(empty, empty, empty, empty, np.zeros(0, dtype=np.float32))
-    return Motion(matches, pose, np.zeros((0, 3)), none, none, 0)
+    return Motion(matches, pose, np.zeros((0, 3)), none, none)
 
 
 def _total_last(stage_ms: dict[str, float]) -> dict[str, float]:

@@ -6,7 +6,7 @@ A pose that cannot be found is a `RelativePose` whose status says why, never an 
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from subpx_ros.geometry import (
     se3,
     transform_points,
 )
+from subpx_ros.least_squares import SETTLED
 from subpx_ros.polish import StereoPolish, polish_mono, polish_stereo
 from subpx_ros.rectification import RightCentre
 from subpx_ros.triangulation import MINIMUM_DEPTH_M, StereoPoints, triangulate
@@ -32,8 +33,10 @@ _FLOOR_PX2 = 0.1**2
 """Added to the predicted variance of every pixel coordinate, so that no match weighs more than images can be trusted."""
 
 
-_CHOSEN_ANEW = 2
-"""Rounds of leaving out what is far from the polished pose, and polishing again."""
+_ON_THE_WAY = 0.5
+"""Standard deviations: a step that is shorter ends a polish that another one follows."""
+_CHOSEN_ANEW = (_ON_THE_WAY, SETTLED)
+"""Rounds of leaving out what is far from the polished pose, and polishing again until a step is shorter than this."""
 _NEAR_SIGMAS = 4.0
 """By the residuals' own spread in the image: what moves a little by itself lies beyond, within the threshold of inliers. The
 Cauchy loss alone lets it pull all the same, and all of it pulls one way."""
@@ -41,6 +44,21 @@ _NEAR_PX = 0.3
 """So near is always near."""
 _MEDIAN_OF_LENGTH = 1.1774
 """Median length of a standard normal vector in the image."""
+
+
+@dataclass(frozen=True)
+class RoughPose:
+    """What `rough_stereo` finds."""
+
+    T_0_1: Array
+    """(4, 4), metres."""
+    near: NDArray[np.bool_]
+    """(M,) the matches that agree with it."""
+
+    @property
+    def pose(self) -> RelativePose:
+        """As if it was certain."""
+        return RelativePose(PoseStatus.OK, "", self.T_0_1, np.zeros((6, 6)), metric=True, inliers=self.near)
 
 
 class _NotFound(Exception):
@@ -127,6 +145,29 @@ def estimate_stereo(
         return failure.as_pose(len(reference.left)), right_centre
 
 
+def rough_stereo(
+    reference: StereoPoints, current: Array, rig: Rig, config: PoseConfig, threshold_px: float
+) -> RoughPose | None:
+    """RANSAC's pose of matches that are not refined yet; None where fewer agree with it than a pose needs.
+
+    Args:
+        reference: M matched points in the reference pair, all with disparity.
+        current: (M, 2) their pixels in the current left image.
+        rig: the cameras.
+        config: iterations and seed.
+        threshold_px: largest reprojection error of a match that agrees.
+    """
+    if len(current) < config.min_matches:
+        return None
+    points = triangulate(reference, rig)
+    try:
+        T_0_1, _ = _ransac_absolute(points, current, rig.left, config, threshold_px)
+    except _NotFound:
+        return None
+    near = _reprojection_errors(T_0_1, points, current, rig.left) < threshold_px
+    return RoughPose(T_0_1, near) if np.count_nonzero(near) >= config.min_inliers else None
+
+
 def _solve_mono(
     points0: Array, points1: Array, camera0: Camera, camera1: Camera, config: PoseConfig, covariance1: Array | None
 ) -> RelativePose:
@@ -168,12 +209,13 @@ def _solve_stereo(
     _require_matches(int(np.count_nonzero(usable)), config, "matches with depth")
 
     if start is None:
-        start, inliers = _ransac_absolute(points, current.left, rig.left, config)
+        threshold_px = config.reprojection_threshold_px
+        start, inliers = _ransac_absolute(points, current.left, rig.left, config, threshold_px)
     else:
         inliers = _reprojection_errors(start, points, current.left, rig.left) < config.reprojection_threshold_px
     _require_inliers(inliers, config)
     _require_spread(reference.left[inliers], config)
-    polished = _polish(start, inliers, reference, current, rig, config, right_centre)
+    polished = _polish(start, inliers, reference, current, rig, config, right_centre, _ON_THE_WAY)
     if polished is None:
         raise _NotFound(PoseStatus.DEGENERATE, "the inliers do not determine the motion")
     polished = _narrowed(polished, inliers, reference, current, rig, config, right_centre)
@@ -194,9 +236,10 @@ def _polish(
     rig: Rig,
     config: PoseConfig,
     right_centre: RightCentre,
+    settled: float,
 ) -> StereoPolish | None:
     before, now = (_weighable(each[chosen], config) for each in (reference, current))
-    return polish_stereo(start, before, now, rig, right_centre)
+    return polish_stereo(start, before, now, rig, right_centre, settled)
 
 
 def _narrowed(
@@ -211,11 +254,11 @@ def _narrowed(
     """The pose of the nearest of the inliers, with the covariance of all: what is chosen by its residuals has smaller ones
     than its noise makes."""
     first = polished
-    for _ in range(_CHOSEN_ANEW):
+    for settled in _CHOSEN_ANEW:
         near = _nearest(polished, inliers, reference, current, rig, config)
         if np.count_nonzero(near) < config.min_inliers:
             break
-        polished = _polish(polished.T_0_1, near, reference, current, rig, config, right_centre) or polished
+        polished = _polish(polished.T_0_1, near, reference, current, rig, config, right_centre, settled) or polished
     centre = replace(polished.right_centre, variance_px2=first.right_centre.variance_px2)
     return StereoPolish(polished.T_0_1, first.covariance, centre)
 
@@ -236,11 +279,11 @@ def _nearest(
 
 
 def _ransac_absolute(
-    points: Array, pixels: Array, camera: Camera, config: PoseConfig
+    points: Array, pixels: Array, camera: Camera, config: PoseConfig, threshold_px: float
 ) -> tuple[Array, NDArray[np.bool_]]:
     """T_0_1 (4, 4) of points (M, 3), NaN allowed, seen at pixels (M, 2) of camera 1, and the inliers (M,)."""
     usable = np.isfinite(points[:, 2])
-    options = ransac_options(config) | {"max_reproj_error": config.reprojection_threshold_px}
+    options = ransac_options(config) | {"max_reproj_error": threshold_px}
     found, info = poselib.estimate_absolute_pose(pixels[usable], points[usable], _poselib(camera), options)
     inliers = np.zeros(len(usable), dtype=bool)
     inliers[usable] = info["inliers"]

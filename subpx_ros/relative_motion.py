@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from subpx_ros.config import Config
-from subpx_ros.consistency import WorldEstimator
+from subpx_ros.consistency import UNSUSPICIOUS, WorldEstimator
 from subpx_ros.contrast import made_visible
 from subpx_ros.datatypes import Array, Features, Frame, Matches, RefinedMatches, RelativePose, Rig
 from subpx_ros.depth import disparity_from_depth, virtual_pair
@@ -20,13 +20,16 @@ from subpx_ros.errors import DataError
 from subpx_ros.geometry import invert, transform_points
 from subpx_ros.motion_model import ExpectedMotion
 from subpx_ros.pipeline import FrontEnd
-from subpx_ros.pose import estimate_mono
+from subpx_ros.pose import RoughPose, estimate_mono, rough_stereo
 from subpx_ros.rectification import RightCentre
 from subpx_ros.scale import OtherOdometry, mono_scale
 from subpx_ros.stereo import searched_disparities
 from subpx_ros.triangulation import Disparities, StereoPoints, triangulate
 from subpx_ros.window import SlidingWindow
 from subpx_ros.window.tracks import Tracks
+
+_UNREFINED_PX2 = 9.0
+"""Variance of a detected place along either axis."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,6 @@ class Motion:
     """(M,) of the matches among the features of the reference."""
     indices1: NDArray[np.intp]
     """(M,) among those of the current view."""
-    usable: int
-    """Matches that can agree with the pose: with metric poses those whose reference keypoint has a depth."""
     doubtful: bool = False
     """Whether a large part of the matches tells of another motion, which cannot be the camera's."""
 
@@ -217,36 +218,62 @@ class MotionEstimator:
         """
         with watch.stage("matching"):
             found = self._front_end.match(reference.features, current.features)
+        if self.metric:
+            with watch.stage("stereo" if self.mode == "stereo" else "depth"):
+                found = _with_depth(found, reference)
+                current.disparities.require(found.indices1.cpu().numpy())
         indices0, indices1 = (indices.cpu().numpy() for indices in (found.indices0, found.indices1))
-        if self.mode == "stereo":
-            with watch.stage("stereo"):
-                reference.disparities.require(indices0)
-                current.disparities.require(indices1)
+        with watch.stage("pose"):
+            rough = self._rough_pose(reference, current, found, expected)
         with watch.stage("refinement"):
-            if tracks is None:
-                found = self._with_growth(found, Tracks.fresh(reference), predicted)
-                matches = self._front_end.refine(reference.features, current.features, found)
+            if rough is None:
+                matches = self._refine(reference, current, found, tracks, predicted)
             else:
-                matches = self._refine_tracks(tracks, current, found, predicted)
+                near = found[torch.from_numpy(rough.near).to(found.scores.device)]
+                refined = self._refine(reference, current, near, tracks, predicted)
+                matches = _among(refined, rough.near, _as_detected(reference, current, found))
         with watch.stage("pose"):
             if not self.metric:
                 camera, pixels = self._rig.left, (matches.refined0, matches.refined1)
                 pose = estimate_mono(*pixels, camera, camera, self._config.pose, matches.covariance1)
                 if self._mono_scale is not None:
                     pose = self._mono_scale.metric(pose, matches, reference.stamp_ns, current.stamp_ns)
-                return Motion(matches, pose, np.full((len(matches), 3), np.nan), indices0, indices1, len(matches))
+                return Motion(matches, pose, np.full((len(matches), 3), np.nan), indices0, indices1)
             # The first point is where it is seen: what is uncertain is where the second image shows it.
             certain = None if matches.covariance1 is None else np.zeros_like(matches.covariance1)
             before = reference.disparities.points(indices0, matches.refined0, certain)
             moved = matches.refined1 - matches.detected1
             now = current.disparities.points(indices1, matches.refined1, matches.covariance1, moved)
             world = WorldEstimator(before, now, self._pair, self._config, self.right_centre)
-            pose, centre, doubtful = world.estimate(expected)
+            pose, centre, doubtful = world.estimate(expected, None if rough is None else rough.T_0_1)
             if not doubtful:
                 self.right_centre = self.right_centre.updated(centre)
             points = triangulate(now, self.right_centre.applied_to(self._pair))
-        usable = int(np.count_nonzero(np.isfinite(before.disparity)))
-        return Motion(matches, pose, points, indices0, indices1, usable, doubtful)
+        return Motion(matches, pose, points, indices0, indices1, doubtful)
+
+    def _rough_pose(
+        self, reference: View, current: View, found: Matches, expected: ExpectedMotion | None
+    ) -> RoughPose | None:
+        """The pose that matches agree on before they are refined, where it is the one that was expected.
+
+        Where it is not, something large may move by itself, and no match can be told to be wrong.
+        """
+        within_px = self._config.odometry.refine_within_px
+        if expected is None or within_px == 0.0:
+            return None
+        indices0, indices1 = (indices.cpu().numpy() for indices in (found.indices0, found.indices1))
+        points = reference.disparities.points(indices0, _places(reference, indices0), None)
+        rig = self.right_centre.applied_to(self._pair)
+        rough = rough_stereo(points, _places(current, indices1), rig, self._config.pose, within_px)
+        return rough if rough is not None and expected.distance(rough.pose) <= UNSUSPICIOUS else None
+
+    def _refine(
+        self, reference: View, current: View, found: Matches, tracks: Tracks | None, predicted: Array | None
+    ) -> RefinedMatches:
+        if tracks is not None:
+            return self._refine_tracks(tracks, current, found, predicted)
+        found = self._with_growth(found, Tracks.fresh(reference), predicted)
+        return self._front_end.refine(reference.features, current.features, found)
 
     def _refine_tracks(self, tracks: Tracks, current: View, found: Matches, predicted: Array | None) -> RefinedMatches:
         """The second point of every match refined against the view that saw its point first."""
@@ -296,6 +323,46 @@ class MotionEstimator:
         with np.errstate(divide="ignore", invalid="ignore"):
             growth = points[:, 2] / ahead
         return np.where(np.isfinite(growth) & (growth > 0.0), growth, 1.0)
+
+
+def _places(view: View, indices: NDArray[np.intp]) -> Array:
+    """Detected pixels (M, 2) of features."""
+    return np.asarray(view.features.keypoints.cpu().numpy().astype(np.float64)[indices])
+
+
+def _as_detected(reference: View, current: View, found: Matches) -> RefinedMatches:
+    first, second = (
+        _places(view, indices.cpu().numpy())
+        for view, indices in ((reference, found.indices0), (current, found.indices1))
+    )
+    return RefinedMatches(first, second, first, second, found.scores.float().cpu().numpy())
+
+
+def _among(refined: RefinedMatches, near: NDArray[np.bool_], as_detected: RefinedMatches) -> RefinedMatches:
+    """The matches that were refined, and the others (M,) as they were detected."""
+
+    def merged(few: Array, every: Array) -> Array:
+        every = every.copy()
+        every[near] = few
+        return every
+
+    covariance1 = refined.covariance1
+    if covariance1 is not None:
+        covariance1 = merged(covariance1, np.tile(_UNREFINED_PX2 * np.eye(2), (len(near), 1, 1)))
+    refined0, refined1 = (
+        merged(few, every)
+        for few, every in ((refined.refined0, as_detected.refined0), (refined.refined1, as_detected.refined1))
+    )
+    return replace(as_detected, refined0=refined0, refined1=refined1, covariance1=covariance1)
+
+
+def _with_depth(found: Matches, reference: View) -> Matches:
+    """The matches that a pose in metres can be found from: those whose reference keypoint has a depth."""
+    indices = found.indices0.cpu().numpy()
+    reference.disparities.require(indices)
+    return found[
+        torch.from_numpy(np.flatnonzero(np.isfinite(reference.disparities.px[indices]))).to(found.scores.device)
+    ]
 
 
 def _mode_for(mode: str, rig: Rig) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from subpx_ros.config import MatchingConfig
 from subpx_ros.datatypes import Features
 from subpx_ros.matching.patch_search import PatchSearch
+from subpx_ros.parallel import one_thread_an_operation
 from subpx_ros.refinement.least_squares import match_least_squares
 from subpx_ros.triangulation import Disparities
 
@@ -57,7 +58,8 @@ def searched_disparities(
         return PatchSearch(left.image, image, principal_offset_px, config)
 
     def search(indices: NDArray[np.intp]) -> Disparities:
-        with torch.inference_mode():
+        # Hundreds of small operations: waking a second thread for each costs more than it helps.
+        with torch.inference_mode(), one_thread_an_operation():
             keypoints = left.keypoints.index_select(0, torch.from_numpy(indices).to(left.keypoints.device))
             found = _measured(left.image, image, pair(), config.max_row_difference_px, keypoints)
             disparity, variance, *slope = found.cpu().numpy().astype(np.float64)
@@ -73,9 +75,12 @@ def _measured(
 ) -> torch.Tensor:
     """Disparities, their variances and their slopes along the row and down (4, N), NaN where there is none."""
     searched = pair.find(keypoints)
-    matched = match_least_squares(left, right, keypoints, searched.places)
+    shown = keypoints[searched.indices]
+    matched = match_least_squares(left, right, shown, searched.places)
     places = matched.places
-    good = searched.found & ((places - searched.places).abs().amax(dim=1) <= _MOST_MOVED_PX)
-    good &= (places[:, 1] - keypoints[:, 1]).abs() <= max_row_difference_px
-    found = torch.stack([keypoints[:, 0] - places[:, 0], matched.covariance[:, 0, 0], *matched.slope.T])
-    return torch.where(good, found, torch.nan)
+    good = (places - searched.places).abs().amax(dim=1) <= _MOST_MOVED_PX
+    good &= (places[:, 1] - shown[:, 1]).abs() <= max_row_difference_px
+    found = torch.stack([shown[:, 0] - places[:, 0], matched.covariance[:, 0, 0], *matched.slope.T])
+    every = found.new_full((len(found), len(keypoints)), torch.nan)
+    every[:, searched.indices] = torch.where(good, found, torch.nan)
+    return every

@@ -123,6 +123,18 @@ def test_rgbd_follows_the_street_in_metres(
     assert float(error @ np.linalg.solve(results[-1].covariance[:3, :3], error)) < 30.0
 
 
+def test_only_what_has_a_depth_is_matched(frames: list[Frame], front_end: FrontEnd) -> None:
+    def half_seen(frame: Frame) -> Frame:
+        assert frame.depth is not None
+        depth = frame.depth.copy()
+        depth[:, depth.shape[1] // 2 :] = np.nan
+        return dataclasses.replace(frame, depth=depth)
+
+    odometry = VisualOdometry(CONFIG, RIG, front_end=front_end)
+    *_, result = [odometry.process(half_seen(frame)) for frame in frames[:3]]
+    assert result.relative_pose.ok and result.matches.detected0[:, 0].max() < frames[0].image.shape[1] // 2
+
+
 def test_without_depth_there_is_nothing_to_begin_with(frames: list[Frame], front_end: FrontEnd) -> None:
     blind = dataclasses.replace(frames[0], depth=np.full_like(frames[0].depth, np.nan))
     first, second, third = map(VisualOdometry(CONFIG, RIG, front_end=front_end).process, [blind, *frames[:2]])

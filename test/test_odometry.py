@@ -272,9 +272,11 @@ class ListeningRefiner(UnequalRefiner):
 
     def __init__(self) -> None:
         self.told: list[torch.Tensor | None] = []
+        self.counts: list[int] = []
 
     def _refine(self, features0: Features, features1: Features, matches: Matches) -> Refinement:
         self.told.append(matches.growth)
+        self.counts.append(len(matches))
         return super()._refine(features0, features1, matches)
 
 
@@ -288,6 +290,25 @@ def test_the_refiner_is_told_how_much_points_grow_once_a_motion_is_known(frames:
     for growth in later:
         # Driving forward, everything grows, far points by little.
         assert growth is not None and 1.0 < float(growth.median()) < 1.3
+
+
+def test_matches_that_no_refinement_can_mend_stay_as_they_are(frames: list[Frame]) -> None:
+    def run(within_px: float) -> tuple[OdometryResult, int]:
+        config = merge(CONFIG, {"odometry": {"refine_within_px": within_px}})
+        front_end, listening = FrontEnd(config), ListeningRefiner()
+        front_end.refiner = listening
+        *_, last = process_all(VisualOdometry(config, RIG, front_end=front_end), frames)
+        return last, listening.counts[-1]
+
+    every, count = run(0.0)
+    assert count == len(every.matches)
+    chosen, count = run(3.0)
+    matches, agree = chosen.matches, chosen.relative_pose.inliers
+    refined = np.any(matches.refined1 != matches.detected1, axis=1)
+    assert len(matches) == len(every.matches) and matches.covariance1 is not None
+    assert np.count_nonzero(refined) == count < len(matches)
+    assert np.count_nonzero(agree) > 0.8 * len(matches) and not np.any(agree & ~refined)
+    assert matches.covariance1[~refined].min(axis=0)[0, 0] > matches.covariance1[refined].max(axis=0)[0, 0]
 
 
 def test_reset_makes_the_next_frame_the_origin(stereo: VisualOdometry, frames: list[Frame]) -> None:

@@ -101,7 +101,7 @@ class Drive:
         pose = RelativePose(PoseStatus.OK, "", np.eye(4), variance * USUAL, True)
         none, pixels = np.zeros(0, dtype=np.intp), np.zeros((0, 2))
         matches = RefinedMatches(pixels, pixels, pixels, pixels, np.zeros(0, dtype=np.float32))
-        motion = Motion(matches, pose, np.zeros((0, 3)), none, none, 0, doubtful)
+        motion = Motion(matches, pose, np.zeros((0, 3)), none, none, doubtful)
         return Outcome(reference, motion, TrackingState.TRACKING, "", True)
 
 

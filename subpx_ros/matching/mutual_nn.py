@@ -124,7 +124,7 @@ def mutual_nearest(similarity: torch.Tensor, least: float, max_ratio: float = 1.
     if max_ratio < 1.0:
         second = torch.maximum(_second(similarity)[found.indices0], _second(similarity.T)[found.indices1])
         distinct = second <= 1.0 - (1.0 - best[found.indices0]) / max_ratio**2
-        return Matches(found.indices0[distinct], found.indices1[distinct], found.scores[distinct])
+        return found[distinct]
     return found
 
 

@@ -31,12 +31,12 @@ _NEIGHBOURHOOD = 2
 class RightPlaces:
     """What was found of N left keypoints."""
 
+    indices: torch.Tensor
+    """(M,) int64 of those that were found, in their order."""
     places: torch.Tensor
-    """(N, 2) pixels in the right image, to about a quarter of a pixel; of no meaning where `found` is false."""
+    """(M, 2) pixels in the right image, to about a quarter of a pixel."""
     scores: torch.Tensor
-    """(N,) correlation in [-1, 1]."""
-    found: torch.Tensor
-    """(N,) bool"""
+    """(M,) correlation in [-1, 1]."""
 
 
 class PatchSearch:
@@ -65,24 +65,27 @@ class PatchSearch:
         self._wholes = [_Windows(image, (side, side)) for image in (left, right)]
 
     def find(self, keypoints: torch.Tensor) -> RightPlaces:
-        """Where the right image shows left keypoints (N, 2), float32 pixels, at least one."""
+        """Where the right image shows left keypoints (N, 2), float32 pixels."""
         if not self._shows_patches:
-            return RightPlaces(keypoints, torch.zeros_like(keypoints[:, 0]), torch.zeros_like(keypoints[:, 0]).bool())
+            return RightPlaces(keypoints.new_zeros(0, dtype=torch.int64), keypoints[:0], keypoints[:0, 0])
         nearest = keypoints.round()
         (columns, rows), (left, right) = (nearest.long() // 2).T, self._halves
         disparity, found = _along_row(left, right, columns, rows, self._disparities)
         asked = found.nonzero()[:, 0]
-        columns, rows, disparities = columns[asked], rows[asked], disparity[asked]
+        columns, rows, disparity = columns[asked], rows[asked], disparity[asked]
         back, _ = _along_row(
-            right, left, columns - disparities, rows, range(-self._disparities[-1], 1 - self._disparities[0])
+            right, left, columns - disparity, rows, range(-self._disparities[-1], 1 - self._disparities[0])
         )
-        found[asked] = (back + disparities).abs() <= 1
+        led_back = (back + disparity).abs() <= 1
+        asked, disparity = asked[led_back], disparity[led_back]
+        keypoints, nearest = keypoints[asked], nearest[asked]
         guess = nearest.long() - torch.stack([2 * disparity, torch.zeros_like(disparity)], dim=1)
         shift, scores = _around(self._wholes[0], self._wholes[1], nearest.long(), guess)
         places = guess + shift + (keypoints - nearest)
-        within = keypoints[:, 0] - places[:, 0] >= self._least_px
-        within &= shift[:, 1].abs() <= self._max_row_difference_px
-        return RightPlaces(places, scores, found & within & (scores >= _LEAST_CORRELATION))
+        good = keypoints[:, 0] - places[:, 0] >= self._least_px
+        good &= shift[:, 1].abs() <= self._max_row_difference_px
+        good &= scores >= _LEAST_CORRELATION
+        return RightPlaces(asked[good], places[good], scores[good])
 
 
 class _Windows:
@@ -108,7 +111,7 @@ class _Windows:
         starts = (rows[:, None] + torch.arange(height, device=rows.device)) * self._padded.shape[1] + columns[:, None]
         # Every run of pixels as a row of its own, so that each is copied as a whole.
         runs = self._padded.flatten().unfold(0, width, 1)
-        return runs.index_select(0, starts.flatten()).view(-1, height, width)
+        return runs.index_select(0, starts.flatten()).view(len(columns), height, width)
 
 
 class _Half:

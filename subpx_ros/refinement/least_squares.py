@@ -110,6 +110,6 @@ def _sampled(image: torch.Tensor, places: torch.Tensor, moved: torch.Tensor, war
     column, row = ((2.0 * middle + 1.0) / middle.new_tensor([width, height]) - 1.0).unbind(dim=1)
     across, down = (2.0 / width) * moved[:, 2:], torch.full_like(row, 2.0 / height)
     grid = torch.stack([column, across[:, 0] + 2.0 / width, across[:, 1], row, down], dim=1) @ warp
-    return grid_sample(image[None, None], grid.view(1, len(places), -1, 2), padding_mode="border", align_corners=False)[
-        0, 0
-    ]
+    return grid_sample(
+        image[None, None], grid.view(1, len(places), grid.shape[1] // 2, 2), padding_mode="border", align_corners=False
+    )[0, 0]
