@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
+
 import numpy as np
 from numpy.typing import NDArray
 
 from subpx_ros.config import OdometryConfig
 from subpx_ros.datatypes import Array, PoseStatus, RelativePose, TrackingState
 from subpx_ros.geometry import invert, logarithm
+
+_ROUNDING = 1e-9
+"""Of a variance: so much is the least that counts."""
 
 
 def judge(
@@ -79,3 +85,43 @@ class Standstill:
         if sigmas == 0.0 or self._moved >= self.CONFIRMATIONS:
             return T_found, covariance
         return T_shown, covariance + np.outer(distance, distance)
+
+
+def vagueness(covariance: Array) -> float:
+    """Logarithm of the geometric mean of the variances of a pose along the axes of its covariance (6, 6).
+
+    The difference of two does not depend on the units of the axes.
+    """
+    # A direction that is claimed to be certain, as of a length from elsewhere, must not turn rounding into a verdict.
+    ridge = _ROUNDING * np.diag(np.diag(covariance))
+    return float(np.linalg.slogdet(covariance + ridge)[1]) / len(covariance)
+
+
+class TypicalVagueness:
+    """How vague poses were lately, and which are too vague to be a reference.
+
+    A pose relates two frames, so a frame that is hard to see spoils two of them, unless the way goes around it. Errors
+    of a way add up at random, so that twice the way has about twice the variance: going around one frame pays where the
+    pose to it alone has more than that of two usual ones.
+    """
+
+    _REMEMBERED = 20
+    _LEAST_REMEMBERED = 5
+    _TWO_FOR_ONE = 2.0
+    _LEAST_SECONDS = 1e-6
+
+    def __init__(self) -> None:
+        self._per_second: deque[float] = deque(maxlen=self._REMEMBERED)
+
+    def is_exceeded(self, covariance: Array, seconds: float) -> bool:
+        """Whether the pose of a motion that took so long has more than twice the usual variance; it is remembered as well.
+
+        Args:
+            covariance: (6, 6) of the pose.
+            seconds: that the motion took.
+        """
+        before, now = list(self._per_second), vagueness(covariance) - math.log(max(seconds, self._LEAST_SECONDS))
+        self._per_second.append(now)
+        if len(before) < self._LEAST_REMEMBERED:
+            return False
+        return now > float(np.median(before)) + math.log(self._TWO_FOR_ONE)

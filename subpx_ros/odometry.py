@@ -20,20 +20,16 @@ from subpx_ros.datatypes import (
     Rig,
     TrackingState,
 )
-from subpx_ros.dead_reckoning import Step, Uncertainty, with_common_error
+from subpx_ros.dead_reckoning import Step, with_common_error
 from subpx_ros.errors import DataError
-from subpx_ros.geometry import invert
-from subpx_ros.judgement import Standstill, judge
-from subpx_ros.motion_model import MotionModel, Place
+from subpx_ros.judgement import judge
 from subpx_ros.pipeline import FrontEnd
-from subpx_ros.references import REFUSED, TRUSTED, Outcome, Reference, References
+from subpx_ros.references import Outcome, Reference, References
 from subpx_ros.relative_motion import Motion, MotionEstimator, Stopwatch, View
 from subpx_ros.scale import OtherOdometry
+from subpx_ros.whereabouts import Whereabouts
 from subpx_ros.window import SlidingWindow
 from subpx_ros.window.tracks import Tracks
-
-UNKNOWN_VARIANCE = 1e6
-"""m^2 and rad^2 on the diagonal of the covariance of a pose that is not known."""
 
 _FIRST_FRAME = "first frame"
 
@@ -91,18 +87,14 @@ class VisualOdometry:
 
     def reset(self) -> None:
         """Forget all frames; the next one becomes the origin."""
-        self._references = References()
-        self._bridged_frames = 0
-        self._at_rest = False
+        metric, may_be_metric = self._estimator.metric, self._estimator.may_be_metric
+        self._references = References(metric=may_be_metric)
+        self._whereabouts = Whereabouts(metric=metric, may_be_metric=may_be_metric)
         self._last_stamp_ns: int | None = None
         self._interruption = ""
-        self._standstill = Standstill()
-        self._model = MotionModel()
         self._window: SlidingWindow | None = None
         self._window_base: Reference | None = None
         """The frame that the window began with."""
-        self._T_odom_camera = np.eye(4)
-        self._uncertainty = Uncertainty(np.zeros((6, 6)))
         self._estimator.reset()
 
     def reconfigure(self, config: Config) -> None:
@@ -124,17 +116,17 @@ class VisualOdometry:
             self._forget_beyond_gap(frame.stamp_ns)
             outcome = self._track(view, watch)
             outcome = self._estimate_together(view, outcome, watch)
-            outcome = self._bridge(view, outcome)
-            self._advance(outcome)
+            outcome = self._whereabouts.bridge(outcome, frame.stamp_ns, self._config)
+            self._whereabouts.advance(outcome, self._config)
             self._keep(view, outcome)
-            self._learn_motion(view, outcome)
+            self._whereabouts.learn(outcome, frame.stamp_ns, self._config, certain=len(self._references) == 1)
         matches, relative = outcome.motion.matches, outcome.motion.pose
         return OdometryResult(
             stamp_ns=frame.stamp_ns,
             state=outcome.state,
             reason=outcome.reason,
-            T_odom_camera=self._T_odom_camera,
-            covariance=self._uncertainty.covariance,
+            T_odom_camera=self._whereabouts.T_odom_camera,
+            covariance=self._whereabouts.uncertainty.covariance,
             located=outcome.located,
             metric=self._estimator.may_be_metric,
             relative_pose=relative,
@@ -160,21 +152,21 @@ class VisualOdometry:
             self._interruption = f"gap of {gap_s:.3g} s between frames, {self._config.max_gap_s:g} s are bridged"
 
     def _track(self, view: View, watch: Stopwatch) -> Outcome:
-        """The view related to the first reference that leaves no doubt, else to the one that leaves the least."""
+        """The view related to the first reference that settles where it is, else to the one that tells it best."""
         if not self._references:
             return self._begin(view)
         outcomes = []
         for reference in self._references:
             outcomes.append(self._related(reference, view, watch))
-            if outcomes[-1].trust == TRUSTED:
+            if self._references.settled_by(outcomes[-1]):
                 break
-        found = [outcome for outcome in outcomes if outcome.trust != REFUSED]
-        return max(found, key=lambda outcome: outcome.trust) if found else outcomes[-1]
+        # A window weighs what a poor frame tells, and would lose its tracks by going around it.
+        return self._references.best(outcomes, view.stamp_ns, around_poor=self._window is None)
 
     def _related(self, reference: Reference, view: View, watch: Stopwatch) -> Outcome:
         stamps = reference.view.stamp_ns, view.stamp_ns
-        predicted = self._model.predicted((stamps[1] - stamps[0]) * 1e-9)
-        expected = self._model.expected(*stamps)
+        predicted = self._whereabouts.model.predicted((stamps[1] - stamps[0]) * 1e-9)
+        expected = self._whereabouts.model.expected(*stamps)
         motion = self._estimator.relate(reference.view, view, watch, self._tracks_of(reference), predicted, expected)
         motion = replace(motion, pose=with_common_error(motion.pose, self._config))
         still = motion.median_px() < self._config.keyframe_min_motion_px if len(motion.matches) else False
@@ -185,20 +177,22 @@ class VisualOdometry:
         return Outcome(reference, motion, state, reason, located, still)
 
     def _tracks_of(self, reference: Reference) -> Tracks | None:
-        """The points that the window knows of a reference; it begins anew with one that it does not."""
+        """The points that the window knows of a reference; it begins anew with a first one that it does not know."""
         if self._config.window_keyframes < 2 or not self._estimator.metric:
             self._window = None
             return None
         if self._window is None:
             self._window = self._estimator.window()
         if self._window.newest is not reference.view:
+            if not self._references.is_first(reference):
+                return None
             self._window.begin(reference.view, self._estimator.right_centre.shift_px)
             self._window_base = reference
         return self._window.tracks
 
     def _estimate_together(self, view: View, outcome: Outcome, watch: Stopwatch) -> Outcome:
-        """The pose of a frame that has moved from its reference, from all that the window knows."""
-        if self._window is None or outcome.stands_still or not outcome.motion.pose.ok:
+        """The pose of a frame that is to replace its reference, from all that the window knows."""
+        if self._window is None or outcome.stands_still or outcome.beside or not outcome.motion.pose.ok:
             return outcome
         if outcome.reference is None or outcome.reference.view is not self._window.newest:
             return outcome
@@ -212,40 +206,9 @@ class VisualOdometry:
             covariance=estimate.relative_covariance,
             right_centre=None,
         )
-        return replace(outcome, motion=replace(outcome.motion, pose=pose), estimate=estimate)
-
-    def _bridge(self, view: View, outcome: Outcome) -> Outcome:
-        """A frame that could not be related, for a few frames and while the motion before is known well: where it should be."""
-        last, frames = self._model.last, self._bridged_frames + 1
-        if outcome.state is not TrackingState.LOST or outcome.reference is None or last is None:
-            return outcome
-        expected = self._model.expected(last.stamp_ns, view.stamp_ns)
-        seconds = (view.stamp_ns - last.stamp_ns) * 1e-9
-        if expected is None or frames > self._config.bridge_frames or seconds > self._config.max_gap_s:
-            return outcome
-        reason = f"{outcome.reason}: bridged with the motion before, frame {frames} of {self._config.bridge_frames}"
-        T_bridged, uncertainty = last.moved(Step(expected.T_reference_current, expected.covariance))
-        bridged = self._T_odom_camera if self._at_rest else T_bridged, uncertainty
-        return replace(outcome, state=TrackingState.DEGRADED, reason=reason, located=True, bridged=bridged)
-
-    def _learn_motion(self, view: View, outcome: Outcome) -> None:
-        """What is expected of the next frames, from frames that are trusted."""
-        if outcome.bridged is not None:
-            self._bridged_frames += 1
-        elif not outcome.located or not self._estimator.may_be_metric:
-            self._model.forget()
-        else:
-            self._bridged_frames, self._at_rest = 0, outcome.stands_still
-            if len(self._references) == 1:
-                self._model.measured(self._measured_place(view, outcome))
-
-    def _measured_place(self, view: View, outcome: Outcome) -> Place:
-        """Where the images say that the camera is, although it may be shown where it stood."""
-        pose, reference = outcome.motion.pose, outcome.reference
-        if not outcome.stands_still or reference is None or pose.T_reference_current is None or pose.covariance is None:
-            return Place(view.stamp_ns, self._T_odom_camera, self._uncertainty)
-        step = Step.measured(pose.T_reference_current, pose.covariance, pose, self._config)
-        return Place(view.stamp_ns, *reference.place.moved(step))
+        assert self._window_base is not None
+        placed = self._window_base.place.moved(Step(estimate.T_window_camera, estimate.covariance))
+        return replace(outcome, motion=replace(outcome.motion, pose=pose), placed=placed)
 
     def _begin(self, view: View) -> Outcome:
         """No pose yet, and why: this is the first frame, or it is too empty to be one, or tracking was interrupted."""
@@ -255,44 +218,13 @@ class VisualOdometry:
         state = TrackingState.LOST if interrupted else TrackingState.INITIALISING
         return Outcome(None, _no_motion(pose), state, reason, reason == _FIRST_FRAME)
 
-    def _advance(self, outcome: Outcome) -> None:
-        """Compose the odometry where a pose was found; stay put where it was not, or where the camera stands still."""
-        if outcome.state is TrackingState.INITIALISING or not outcome.located:
-            # Whatever is related to a frame that is not located inherits that nobody knows where it was.
-            self._uncertainty = Uncertainty(np.zeros((6, 6)) if outcome.located else UNKNOWN_VARIANCE * np.eye(6))
-        if outcome.bridged is not None:
-            self._T_odom_camera, self._uncertainty = outcome.bridged
-            return
-        reference, pose = outcome.reference, outcome.motion.pose
-        if reference is None or not outcome.located:
-            return
-        if outcome.stands_still and not self._estimator.metric:
-            # The translation of one camera has unit length, however little it moved.
-            self._T_odom_camera, self._uncertainty = reference.place.T_odom_camera, reference.place.uncertainty
-            return
-        if outcome.estimate is not None and self._window_base is not None:
-            self._standstill.leave()
-            base, estimate = self._window_base.place, outcome.estimate
-            step = Step(estimate.T_window_camera, estimate.covariance)
-            self._T_odom_camera, self._uncertainty = base.moved(step)
-            return
-        assert pose.T_reference_current is not None and pose.covariance is not None
-        T_found, covariance = pose.T_reference_current, pose.covariance
-        if outcome.stands_still:
-            T_shown = invert(reference.place.T_odom_camera) @ self._T_odom_camera
-            T_found, covariance = self._standstill.shown(T_shown, T_found, covariance, self._config.standstill_sigmas)
-        else:
-            self._standstill.leave()
-        step = Step.measured(T_found, covariance, pose, self._config)
-        self._T_odom_camera, self._uncertainty = reference.place.moved(step)
-
     def _keep(self, view: View, outcome: Outcome) -> None:
         """Decide what the next frames are related to."""
-        place = Place(view.stamp_ns, self._T_odom_camera, self._uncertainty)
+        place = self._whereabouts.place(view.stamp_ns)
         unrelated = outcome.bridged is not None or outcome.state in (TrackingState.LOST, TrackingState.INITIALISING)
         lengthless = outcome.motion.pose.ok and not outcome.located
         if not unrelated and not lengthless:
-            self._references.follow(view, place, outcome, metric=self._estimator.may_be_metric)
+            self._references.follow(view, place, outcome)
         elif not self._estimator.too_empty(view):
             self._references.stand_beside(view, place, measured=outcome.located and outcome.bridged is None)
             self._interruption = ""

@@ -8,7 +8,7 @@ import numpy as np
 
 from subpx_ros.datatypes import Array, OdometryResult
 from subpx_ros.geometry import invert, logarithm
-from subpx_ros.odometry import UNKNOWN_VARIANCE
+from subpx_ros.whereabouts import UNKNOWN_VARIANCE
 
 _NS_TO_S = 1e-9
 

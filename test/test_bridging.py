@@ -11,9 +11,10 @@ from small_street import CAMERA, config, small_street
 
 from subpx_ros.datasets.street import StreetSequence
 from subpx_ros.datatypes import Array, Frame, OdometryResult, Rig, TrackingState
-from subpx_ros.odometry import UNKNOWN_VARIANCE, VisualOdometry
+from subpx_ros.odometry import VisualOdometry
 from subpx_ros.pipeline import FrontEnd
 from subpx_ros.velocity import UNKNOWN_VELOCITY, Velocimeter
+from subpx_ros.whereabouts import UNKNOWN_VARIANCE
 
 KNOWN = 6
 """Frames after which the motion is known well enough."""

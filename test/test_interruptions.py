@@ -13,8 +13,9 @@ from subpx_ros.datasets.street import StreetSequence
 from subpx_ros.datasets.street.sensor import expose
 from subpx_ros.datatypes import Frame, OdometryResult, PoseStatus, Rig, TrackingState
 from subpx_ros.geometry import rotation_from_vector, se3
-from subpx_ros.odometry import UNKNOWN_VARIANCE, VisualOdometry
+from subpx_ros.odometry import VisualOdometry
 from subpx_ros.pipeline import FrontEnd
+from subpx_ros.whereabouts import UNKNOWN_VARIANCE
 
 SECOND_NS = 1_000_000_000
 INITIALISING, TRACKING, DEGRADED, LOST = TrackingState

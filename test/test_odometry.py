@@ -15,10 +15,11 @@ from subpx_ros.datasets.street import StreetConfig, StreetSequence
 from subpx_ros.datatypes import Camera, Features, Frame, Matches, OdometryResult, PoseStatus, Rig, TrackingState
 from subpx_ros.errors import DataError
 from subpx_ros.geometry import angle_between, invert, rotation_angle
-from subpx_ros.odometry import UNKNOWN_VARIANCE, VisualOdometry
+from subpx_ros.odometry import VisualOdometry
 from subpx_ros.pipeline import FrontEnd
 from subpx_ros.refinement.refiner import Refinement, Refiner
 from subpx_ros.settings import merge
+from subpx_ros.whereabouts import UNKNOWN_VARIANCE
 
 Array = NDArray[np.float64]
 

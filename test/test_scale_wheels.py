@@ -25,7 +25,7 @@ from subpx_ros.datatypes import (
 from subpx_ros.errors import ConfigError, DataError
 from subpx_ros.frames import T_BODY_OPTICAL, base_from_optical, odom_from_camera_path
 from subpx_ros.geometry import invert, rotation_from_vector, se3
-from subpx_ros.odometry import UNKNOWN_VARIANCE, VisualOdometry
+from subpx_ros.odometry import VisualOdometry
 from subpx_ros.pipeline import FrontEnd
 from subpx_ros.scale import MonoScale, OtherOdometry, metres_from, mono_scale
 from subpx_ros.scale.length import Length, LengthSource, UnitMotion
@@ -33,6 +33,7 @@ from subpx_ros.scale.other_odometry import LONGEST_AHEAD_S, LONGEST_GAP_S, Sampl
 from subpx_ros.scale.speed import FromSpeed
 from subpx_ros.scale.wheels import FromWheels
 from subpx_ros.velocity import Velocimeter
+from subpx_ros.whereabouts import UNKNOWN_VARIANCE
 
 Array = NDArray[np.float64]
 TENTH_NS = 100_000_000

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from subpx_ros.datatypes import OdometryResult, PoseStatus, RefinedMatches, RelativePose, TrackingState
 from subpx_ros.geometry import invert, logarithm, rotation_from_vector, se3
-from subpx_ros.odometry import UNKNOWN_VARIANCE
 from subpx_ros.velocity import Velocimeter, Velocity
+from subpx_ros.whereabouts import UNKNOWN_VARIANCE
 
 Array = NDArray[np.float64]
 

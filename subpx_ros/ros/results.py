@@ -13,11 +13,11 @@ from subpx_ros.datatypes import Array, OdometryResult, TrackingState
 from subpx_ros.frames import quaternion_from_rotation, rotation_from_quaternion
 from subpx_ros.geometry import se3
 from subpx_ros.msg import OdometryStatus, RefinedMatches, RelativePose
-from subpx_ros.odometry import UNKNOWN_VARIANCE
 from subpx_ros.ros.frames import covariance_to_base
 from subpx_ros.ros.messages import byte_array, float_array, stamp_from_ns
 from subpx_ros.ros.slot import Counts
 from subpx_ros.velocity import Velocity
+from subpx_ros.whereabouts import UNKNOWN_VARIANCE
 
 _NONE = -1.0
 """For times that do not exist."""

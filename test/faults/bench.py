@@ -19,11 +19,11 @@ from shots import MakeShot, Shot
 from tf2_msgs.msg import TFMessage
 
 from subpx_ros.msg import OdometryStatus, RefinedMatches, RelativePose
-from subpx_ros.odometry import UNKNOWN_VARIANCE
 from subpx_ros.ros.inputs import reliable_keep_all
 from subpx_ros.ros.messages import stamp_to_ns
 from subpx_ros.ros.node import NODE_NAME
 from subpx_ros.ros.node_process import NodeProcess
+from subpx_ros.whereabouts import UNKNOWN_VARIANCE
 
 STATUS, RELATIVE = f"{NODE_NAME}/status", f"{NODE_NAME}/relative_pose"
 OUTPUTS: dict[str, type] = {

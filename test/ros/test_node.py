@@ -12,9 +12,9 @@ from std_srvs.srv import Trigger
 
 from subpx_ros.datatypes import Frame, Rig
 from subpx_ros.msg import OdometryStatus, RelativePose
-from subpx_ros.odometry import UNKNOWN_VARIANCE
 from subpx_ros.ros.messages import stamp_to_ns
 from subpx_ros.ros.node import NODE_NAME
+from subpx_ros.whereabouts import UNKNOWN_VARIANCE
 
 
 def black(index: int) -> Frame:

@@ -22,11 +22,12 @@ from subpx_ros.config import NodeConfig, load_config
 from subpx_ros.datatypes import Frame, OdometryResult
 from subpx_ros.drawing import draw_matches
 from subpx_ros.msg import OdometryStatus
-from subpx_ros.odometry import UNKNOWN_VARIANCE, VisualOdometry
+from subpx_ros.odometry import VisualOdometry
 from subpx_ros.ros.extrinsics import Extrinsics
 from subpx_ros.ros.messages import stamp_to_ns
 from subpx_ros.ros.node import NODE_NAME
 from subpx_ros.ros.outputs import Outputs
+from subpx_ros.whereabouts import UNKNOWN_VARIANCE
 
 PICTURES = {
     f"{NODE_NAME}/landmarks": PointCloud2,

@@ -17,7 +17,6 @@ from subpx_ros.frames import T_BODY_OPTICAL
 from subpx_ros.geometry import rotation_from_vector, se3
 from subpx_ros.msg import OdometryStatus
 from subpx_ros.msg import RelativePose as RelativePoseMessage
-from subpx_ros.odometry import UNKNOWN_VARIANCE
 from subpx_ros.ros.landmarks import landmarks_message
 from subpx_ros.ros.match_image import colour_image_message, jpeg_message
 from subpx_ros.ros.messages import stamp_from_ns
@@ -34,6 +33,7 @@ from subpx_ros.ros.results import (
 )
 from subpx_ros.ros.slot import Counts
 from subpx_ros.velocity import Velocity
+from subpx_ros.whereabouts import UNKNOWN_VARIANCE
 
 POSE = se3(rotation_from_vector(np.array([0.1, -0.4, 2.8])), np.array([1.0, -2.0, 30.0]))
 HEADER = Header(stamp=stamp_from_ns(5_000_000_000), frame_id="camera")

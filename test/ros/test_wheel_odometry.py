@@ -20,12 +20,12 @@ from subpx_ros.datatypes import Array, Camera, Frame, Rig
 from subpx_ros.frames import odom_from_camera_path
 from subpx_ros.geometry import invert, rotation_from_vector, se3
 from subpx_ros.msg import OdometryStatus, RelativePose
-from subpx_ros.odometry import UNKNOWN_VARIANCE
 from subpx_ros.ros.distro import StaticTransformBroadcaster
 from subpx_ros.ros.inputs import reliable_keep_all
 from subpx_ros.ros.messages import stamp_from_ns
 from subpx_ros.ros.node import OdometryNode
 from subpx_ros.ros.results import pose_message, transform_message
+from subpx_ros.whereabouts import UNKNOWN_VARIANCE
 
 CAMERA = Camera(230.0, 230.0, 159.5, 79.5, 320, 160)
 MONO = Rig(CAMERA)
