@@ -129,20 +129,8 @@ class MotionEstimator:
             settings.odometry.window_keyframes,
             settings.pose.reprojection_threshold_px,
             settings.pose.use_match_covariance,
-            self._refine_again if self._front_end.refiner.name == "subpx" else None,
+            self._front_end.refiner.name == "subpx",
         )
-
-    def _refine_again(
-        self, anchor: View, features: NDArray[np.intp], view: View, expected: Array, growth: Array
-    ) -> tuple[Array, Array]:
-        """Points of an anchor in another view, as `window.following` asks for them."""
-        device, count = view.features.keypoints.device, len(features)
-        places, larger = (torch.from_numpy(each.astype(np.float32)).to(device) for each in (expected, growth))
-        numbers, scores = torch.arange(count, device=device), torch.ones(count, device=device)
-        matches = Matches(torch.from_numpy(features).to(device), numbers, scores, larger)
-        refined = self._front_end.refine(anchor.features, replace(view.features, keypoints=places), matches)
-        assert refined.covariance1 is not None
-        return refined.refined1, refined.covariance1
 
     def describe(self, frame: Frame, watch: Stopwatch) -> View:
         """Features of the left or only image, with the disparity of each where the right image or the depth has one."""

@@ -27,6 +27,8 @@ _PRIOR = (3.0, 0.7, 0.15, 0.15)
 """Standard deviations of the shift along and across the row (px) and of the slopes of the disparity (px / px)."""
 _LATER_PRIOR = (3.0, 3.0)
 """Of the shift to a later frame (px)."""
+_LEAST_EXPLAINED = 0.5
+"""Of the grey's variance in a first patch, by the second: a place that shows less of it is another one."""
 _TINY = 1e-6
 """Added to contrasts that are divided by: patches may be even."""
 _VARIANCE_SCALE = 9.0
@@ -62,14 +64,15 @@ def match_least_squares(
     level, by_x, by_y, grey = _rows(sample_patches(left, places0, 2 * _RADIUS + 3), root)
     template = _Template(level, [by_x, by_y, by_x * x, by_x * y], grey, _PRIOR, root)
     warp = _warp(x, y)
-    moved, covariance = template.moved(lambda moved: _sampled(right, places1, moved, warp))
+    moved, covariance, _ = template.moved(lambda moved: _sampled(right, places1, moved, warp))
     return RightPoints(places1 + moved[:, :2], _VARIANCE_SCALE * covariance, -moved[:, 2:])
 
 
 def follow_least_squares(
     patches: torch.Tensor, second: PatchSource, places: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where a later image shows what the first patches show, (N, 2) pixels, and the covariance (N, 2, 2) px^2.
+    """Where a later image shows what the first patches show, (N, 2) pixels, and the covariance (N, 2, 2) px^2, which is
+    infinite where it does not show it.
 
     Args:
         patches: (N, 13, 13) as `first_patches` makes them, of any number of images.
@@ -79,8 +82,9 @@ def follow_least_squares(
     _, _, root = _pixels(patches.device)
     level, by_x, by_y, grey = _rows(patches, root)
     template = _Template(level, [by_x, by_y], grey, _LATER_PRIOR, root)
-    moved, covariance = template.moved(lambda moved: second.sample(places + moved, PATCH_SIZE).flatten(1))
-    return places + moved, _LATER_VARIANCE_SCALE * covariance
+    moved, covariance, explained = template.moved(lambda moved: second.sample(places + moved, PATCH_SIZE).flatten(1))
+    seen = (explained > _LEAST_EXPLAINED)[:, None]
+    return places + moved, torch.where(seen, _LATER_VARIANCE_SCALE * covariance, torch.inf)
 
 
 PATCH_SIZE = 2 * _RADIUS + 1
@@ -124,8 +128,11 @@ class _Template:
         explained = self._explained[:, :, None] * self._explained[:, None]
         self._inverse = torch.linalg.inv(products[:, :-1, :-1] - explained + self._prior)
 
-    def moved(self, sample: Callable[[torch.Tensor], torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """The parameters (N, K), and (N, 2, 2) px^2 for the shift what the grey's residuals say of its covariance.
+    def moved(
+        self, sample: Callable[[torch.Tensor], torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The parameters (N, K), (N, 2, 2) px^2 for the shift what the grey's residuals say of its covariance, and (N, 1)
+        the share of the first patches' variance that the second ones explain.
 
         Args:
             sample: gives the second patches (N, P) for parameters (N, K).
@@ -140,9 +147,10 @@ class _Template:
             slope = common[:, :-1] - self._explained * common[:, -1:] / (self._contrast + _TINY)
             moved = moved - (self._inverse @ (gain * slope + moved @ self._prior)[:, :, None])[:, :, 0]
         residual = self._contrast.square() + gain.square() * spread - 2.0 * gain * common[:, -1:]
+        explained = 1.0 - residual / (self._contrast.square() + _TINY)
         variance = residual.clamp(min=0.0) + _NOISE**2
         pixels = 4.0 * math.pi * _SIGMA_PX**2
-        return moved, variance[:, :, None] * self._inverse[:, :2, :2] / pixels
+        return moved, variance[:, :, None] * self._inverse[:, :2, :2] / pixels, explained
 
 
 def _pixels(device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
