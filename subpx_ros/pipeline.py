@@ -60,3 +60,15 @@ class FrontEnd:
 
     def refine(self, features0: Features, features1: Features, matches: Matches) -> RefinedMatches:
         return self.refiner.refine(features0, features1, matches)
+
+    def refine_tracked(
+        self,
+        firsts: Sequence[Features],
+        number: NDArray[np.intp],
+        features1: Features,
+        matches: Matches,
+        near: bool = False,
+    ) -> RefinedMatches:
+        """As `refine`, of matches whose first keypoints lie in the views with the given numbers (M,); `near`: and whose
+        second ones are good to half a pixel."""
+        return self.refiner.refine_tracked(firsts, number, features1, matches, near)

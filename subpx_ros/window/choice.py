@@ -11,7 +11,7 @@ _CELL_PX = 80.0
 """Side of the squares that get equally many points: the best of every square first, then the second best of every one."""
 
 
-def spread_over_image(pixels: Array, worth: Array, most: int) -> Indices:
+def spread_over_image(pixels: Array, worth: Array | Indices, most: int) -> Indices:
     """Numbers of at most so many places, rising.
 
     Args:

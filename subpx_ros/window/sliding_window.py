@@ -13,7 +13,7 @@ from subpx_ros.geometry import homogeneous, invert
 from subpx_ros.triangulation import Disparities
 from subpx_ros.window.bundle import Indices, Points, Sightings, WindowCamera, empty_bundle, information_root
 from subpx_ros.window.choice import spread_over_image
-from subpx_ros.window.following import follow
+from subpx_ros.window.following import RefineAgain, follow
 from subpx_ros.window.prior import Prior, without_frame
 from subpx_ros.window.solver import Solution, marginalised, solve
 from subpx_ros.window.tracks import Tracks
@@ -47,21 +47,23 @@ class WindowEstimate:
 class SlidingWindow:
     """Begins with one frame; every further one is added with its motion against the one before."""
 
-    def __init__(self, rig: Rig, keyframes: int, threshold_px: float, weighed: bool, followed: bool = False) -> None:
+    def __init__(
+        self, rig: Rig, keyframes: int, threshold_px: float, weighed: bool, refine: RefineAgain | None = None
+    ) -> None:
         """
         Args:
             rig: of every frame; depth as the stereo pair that it stands for.
             keyframes: how many are kept.
             threshold_px: sightings farther from their points are given up.
             weighed: whether matches weigh by the covariances that their refiner predicts.
-            followed: whether points that the detector does not find again are looked for.
+            refine: finds points again where the detector did not; None: they are not looked for.
         """
         self._camera = WindowCamera.of(rig)
         self._left = rig.left
         self._keyframes = keyframes
         self._threshold_px = threshold_px
         self._weighed = weighed
-        self._followed = followed
+        self._refine = refine
         self._views: list[View] = []
 
     @property
@@ -116,11 +118,12 @@ class SlidingWindow:
         self._point_of[now] = point
         self._seen_at = view.features.keypoints.cpu().numpy().astype(np.float64)
         self._seen_at[now] = motion.matches.refined1[chosen]
-        if self._followed:
+        if self._refine is not None:
             found = follow(
                 bundle,
                 self._camera,
                 self._views,
+                self._refine,
                 most=_MOST_FOLLOWED,
                 largest_growth=_LARGEST_GROWTH,
                 reach_px=self._threshold_px,
