@@ -130,6 +130,7 @@ class MotionEstimator:
             settings.pose.reprojection_threshold_px,
             settings.pose.use_match_covariance,
             self._refine_again if self._front_end.refiner.name == "subpx" else None,
+            settings.odometry.window_followed,
         )
 
     def _refine_again(

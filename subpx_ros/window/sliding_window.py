@@ -25,7 +25,7 @@ _FIRST_DEVIATIONS = np.array([1e-6, 1e-6, 1e-6, 1e-7, 1e-7, 1e-7])
 """Metres and radians: the first frame is where the window begins."""
 _FLOOR_PX2 = 0.05**2
 """Added to the predicted variance of every pixel coordinate of a match, so that none weighs more than images can be trusted."""
-_MOST_NEW, _MOST_KNOWN, _MOST_FOLLOWED = 10000, 10000, 10000
+_MOST_NEW, _MOST_KNOWN = 10000, 10000
 _LARGEST_GROWTH = 1.5
 """A point that looks so much larger than to its anchor is anchored anew: its patch no longer looks alike."""
 
@@ -48,7 +48,13 @@ class SlidingWindow:
     """Begins with one frame; every further one is added with its motion against the one before."""
 
     def __init__(
-        self, rig: Rig, keyframes: int, threshold_px: float, weighed: bool, refine: RefineAgain | None = None
+        self,
+        rig: Rig,
+        keyframes: int,
+        threshold_px: float,
+        weighed: bool,
+        refine: RefineAgain | None = None,
+        followed: int = 0,
     ) -> None:
         """
         Args:
@@ -57,6 +63,7 @@ class SlidingWindow:
             threshold_px: sightings farther from their points are given up.
             weighed: whether matches weigh by the covariances that their refiner predicts.
             refine: finds points again where the detector did not; None: they are not looked for.
+            followed: for how many points of a frame that is done, at most.
         """
         self._camera = WindowCamera.of(rig)
         self._left = rig.left
@@ -64,6 +71,7 @@ class SlidingWindow:
         self._threshold_px = threshold_px
         self._weighed = weighed
         self._refine = refine
+        self._followed = followed
         self._views: list[View] = []
 
     @property
@@ -88,11 +96,12 @@ class SlidingWindow:
 
     def add(self, view: View, motion: Motion, right_shift_px: float) -> WindowEstimate | None:
         """The next frame, whose motion against the newest one was found with its tracks; None: start again."""
-        self._bundle.right_shift = right_shift_px
+        bundle = self._bundle
+        bundle.right_shift = right_shift_px
         assert motion.pose.T_reference_current is not None
         self._extend(view, motion, motion.pose.T_reference_current)
         self._marginalise(self._ended())
-        solution = solve(self._bundle, self._camera, self._prior)
+        solution = solve(bundle, self._camera, self._prior)
         if solution is None:
             self.end()
             return None
@@ -100,7 +109,7 @@ class SlidingWindow:
         estimate = self._estimate(solution)
         self._forget_outliers(solution)
         self._forget_oldest()
-        self._tracks = self._newest_tracks()
+        self._tracks = Tracks.of(bundle, self._camera, self._views, self._point_of, self._seen_at, _LARGEST_GROWTH)
         return estimate
 
     def _extend(self, view: View, motion: Motion, T_newest_view: Array) -> None:
@@ -124,7 +133,7 @@ class SlidingWindow:
                 self._camera,
                 self._views,
                 self._refine,
-                most=_MOST_FOLLOWED,
+                most=self._followed,
                 largest_growth=_LARGEST_GROWTH,
                 reach_px=self._threshold_px,
                 floor_px2=_FLOOR_PX2,
@@ -225,38 +234,6 @@ class SlidingWindow:
         shows = self._point_of >= 0
         shows[shows] = kept[self._point_of[shows]]
         self._point_of = np.where(shows, number[self._point_of], -1)
-
-    def _newest_tracks(self) -> Tracks:
-        """Which points the newest frame's features show, those that have grown too much left out."""
-        bundle, view, camera = self._bundle, self._views[-1], self._camera
-        newest, points = bundle.frames - 1, bundle.points
-        fresh = Tracks.fresh(view)
-        rays = np.einsum("pij,pj->pi", bundle.rotations[points.anchor], points.ray)
-        moved = bundle.positions[points.anchor] - bundle.positions[newest]
-        z = (rays + points.inverse_depth[:, None] * moved) @ bundle.rotations[newest][:, 2]
-        # z is the depth over that from the anchor.
-        point = self._point_of.copy()
-        shows = point >= 0
-        shows[shows] = z[point[shows]] > 1.0 / _LARGEST_GROWTH
-        point[~shows] = -1
-        anchor = np.full(len(point), newest, dtype=np.intp)
-        feature, seen_at = fresh.feature.copy(), fresh.seen_at.copy()
-        disparity = view.disparities.px.copy()
-        chosen = point[shows]
-        anchor[shows], feature[shows] = points.anchor[chosen], points.feature[chosen]
-        seen_at[shows] = self._seen_at[shows]
-        slope = (
-            camera.focal_baseline / z * (1.0 - points.inverse_depth * (moved @ bundle.rotations[newest][:, 2]) / z)
-        )[chosen]
-        predicted = camera.focal_baseline * points.inverse_depth / z + camera.offset - bundle.right_shift
-        disparity[shows] = predicted[chosen]
-        variance = view.disparities.variance
-        if variance is not None:
-            variance = variance.copy()
-            variance[shows] = slope**2 * points.depth_variance[chosen]
-        growth = np.ones(len(point))
-        growth[shows] = 1.0 / z[chosen]
-        return Tracks(tuple(self._views), point, anchor, feature, seen_at, growth, Disparities(disparity, variance))
 
     def _disparity_root(self, disparities: Disparities, features: Indices) -> Array:
         """(M,) 1 / px; 0 where there is no disparity."""
