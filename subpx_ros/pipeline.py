@@ -67,8 +67,6 @@ class FrontEnd:
         number: NDArray[np.intp],
         features1: Features,
         matches: Matches,
-        near: bool = False,
     ) -> RefinedMatches:
-        """As `refine`, of matches whose first keypoints lie in the views with the given numbers (M,); `near`: and whose
-        second ones are good to half a pixel."""
-        return self.refiner.refine_tracked(firsts, number, features1, matches, near)
+        """As `refine`, of matches whose first keypoints lie in the views with the given numbers (M,)."""
+        return self.refiner.refine_tracked(firsts, number, features1, matches)

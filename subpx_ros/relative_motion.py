@@ -129,25 +129,8 @@ class MotionEstimator:
             settings.odometry.window_keyframes,
             settings.pose.reprojection_threshold_px,
             settings.pose.use_match_covariance,
-            self._refine_again if self._front_end.refiner.name == "subpx" else None,
-            settings.odometry.window_followed,
+            settings.odometry.window_followed if self._front_end.refiner.name == "subpx" else 0,
         )
-
-    def _refine_again(
-        self, views: list[View], anchor: NDArray[np.intp], features: NDArray[np.intp], expected: Array, growth: Array
-    ) -> tuple[Array, Array]:
-        """Points of earlier views in the last one, as `window.following` asks for them."""
-        current = views[-1].features
-        device, count = current.keypoints.device, len(features)
-        places, larger = (torch.from_numpy(each.astype(np.float32)).to(device) for each in (expected, growth))
-        numbers, scores = torch.arange(count, device=device), torch.ones(count, device=device)
-        matches = Matches(torch.from_numpy(features).to(device), numbers, scores, larger)
-        refined = self._front_end.refine_tracked(
-            [view.features for view in views], anchor, replace(current, keypoints=places), matches, near=True
-        )
-        if refined.covariance1 is None:
-            return expected, np.zeros((count, 2, 2))
-        return refined.refined1, refined.covariance1
 
     def describe(self, frame: Frame, watch: Stopwatch) -> View:
         """Features of the left or only image, with the disparity of each where the right image or the depth has one."""

@@ -209,33 +209,19 @@ def test_matches_with_several_first_views_are_refined_as_with_each_alone(refiner
     second = features(0.5 * (smooth_noise(0) + smooth_noise(2)), grid_keypoints() + 0.4)
     number = np.array([2, 0, 2, 2, 0] * 30)
     rng = np.random.default_rng(3)
-    indices = [torch.from_numpy(rng.permutation(len(second))[: len(number)]) for _ in range(2)]
+    indices0, indices1 = (torch.from_numpy(rng.permutation(len(second))[: len(number)]) for _ in range(2))
     scores = torch.linspace(0.0, 1.0, len(number))
     for growth in (None, torch.linspace(0.9, 1.4, len(number))):
-        together = refiner.refine_tracked(firsts, number, second, Matches(*indices, scores, growth))
+        together = refiner.refine_tracked(firsts, number, second, Matches(indices0, indices1, scores, growth))
         assert together.covariance1 is not None
         for view in (0, 2):
             own = torch.from_numpy(np.flatnonzero(number == view))
             larger = None if growth is None else growth[own]
-            matches = Matches(indices[0][own], indices[1][own], scores[own], larger)
+            matches = Matches(indices0[own], indices1[own], scores[own], larger)
             alone = refiner.refine(firsts[view], second, matches)
             assert alone.covariance1 is not None
             for name in ("detected0", "detected1", "refined0", "refined1", "scores", "covariance1"):
                 assert np.allclose(getattr(together, name)[own], getattr(alone, name), atol=1e-4), name
-
-
-def test_near_places_need_fewer_steps(refiner: SubpxRefiner) -> None:
-    """From a quarter of a pixel beside them they are found as exactly, and one run of the fine stage less is made."""
-    image, keypoints = smooth_noise(), grid_keypoints()
-    first, second = features(image, keypoints), features(shifted(image, 0.2, -0.15), keypoints)
-    indices = torch.arange(len(keypoints))
-    matches = Matches(indices, indices, torch.ones(len(indices)), torch.ones(len(indices)))
-    errors = []
-    for near in (False, True):
-        refined = refiner.refine_tracked([first], np.zeros(len(indices), dtype=np.intp), second, matches, near)
-        errors.append(np.linalg.norm(refined.refined1 - refined.detected1 - [0.2, -0.15], axis=1))
-    assert not np.array_equal(*errors)
-    assert np.median(errors[1]) < 1.2 * np.median(errors[0]) < 0.05
 
 
 def test_no_matches(refiner: SubpxRefiner) -> None:

@@ -43,6 +43,7 @@ def scene(seed: int, noise: float) -> tuple[Bundle, Array]:
         1.0 / depth,
         focal_baseline / depth + noise * rng.normal(size=COUNT),
         np.full(COUNT, 1.0 / max(noise, 0.1)),
+        np.zeros((COUNT, 2)),
         np.full(COUNT, np.inf),
     )
     parts = []

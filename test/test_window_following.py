@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from subpx_ros.config import RefinementConfig
-from subpx_ros.datatypes import Camera, Features, Matches, Rig
+from subpx_ros.datatypes import Camera, Features, Rig
 from subpx_ros.geometry import homogeneous, invert, rotation_from_vector, se3, transform_points
-from subpx_ros.refinement.subpx import SubpxRefiner
 from subpx_ros.relative_motion import View
 from subpx_ros.triangulation import Disparities
-from subpx_ros.window.bundle import Bundle, Indices, Points, Sightings, WindowCamera
-from subpx_ros.window.following import RefineAgain, follow, unmatched_points
+from subpx_ros.window.bundle import Bundle, Points, Sightings, WindowCamera
+from subpx_ros.window.following import follow, unmatched_points
 
 Array = NDArray[np.float64]
 
@@ -72,40 +68,32 @@ def scene(newest: NDArray[np.float32], paper: NDArray[np.float32]) -> tuple[Bund
     seen = [CAMERA.project(transform_points(invert(pose), in_first)) for pose in POSES]
     many = 2 * count
     nothing, number = np.zeros(many), np.arange(many)
-    points = Points(anchor, np.tile(np.arange(count), 2), rays, 1.0 / depth, nothing, nothing, np.full(many, np.inf))
+    points = Points(
+        anchor,
+        np.tile(np.arange(count), 2),
+        rays,
+        1.0 / depth,
+        nothing,
+        nothing,
+        np.zeros((many, 2)),
+        np.full(many, np.inf),
+    )
     sightings = Sightings(number, np.full(many, 2), seen[2], np.tile(np.eye(2), (many, 1, 1)), nothing, nothing)
     bundle = Bundle(POSES[:, :3, :3].copy(), POSES[:, :3, 3].copy(), 0.0, points, sightings)
     images = [image_of(newest if k == NEWEST else paper, pose) for k, pose in enumerate(POSES)]
     return bundle, [view(image, keypoints) for image in images], seen[NEWEST]
 
 
-@pytest.fixture(scope="module", name="refine")
-def refiner_again() -> RefineAgain:
-    refiner = SubpxRefiner(RefinementConfig(), torch.device("cpu"), print)
-
-    def refine(
-        views: list[View], anchor: Indices, features: Indices, expected: Array, growth: Array
-    ) -> tuple[Array, Array]:
-        places, larger = (torch.from_numpy(each.astype(np.float32)) for each in (expected, growth))
-        count = len(features)
-        matches = Matches(torch.from_numpy(features), torch.arange(count), torch.ones(count), larger)
-        newest = replace(views[-1].features, keypoints=places)
-        refined = refiner.refine_tracked([each.features for each in views], anchor, newest, matches, near=True)
-        return refined.refined1, np.zeros((0, 2, 2)) if refined.covariance1 is None else refined.covariance1
-
-    return refine
+def followed(bundle: Bundle, views: list[View], most: int = 1000) -> Sightings:
+    return follow(bundle, WINDOW_CAMERA, views, most=most, largest_growth=1.5, reach_px=2.0, floor_px2=0.0)
 
 
-def followed(bundle: Bundle, views: list[View], refine: RefineAgain, most: int = 1000) -> Sightings:
-    return follow(bundle, WINDOW_CAMERA, views, refine, most=most, largest_growth=1.5, reach_px=2.0, floor_px2=0.0)
-
-
-def test_points_are_found_where_the_newest_frame_shows_them(refine: RefineAgain) -> None:
+def test_points_are_found_where_the_newest_frame_shows_them() -> None:
     """Although its pose, and so every place that is looked at, is off by half a pixel and more."""
     bundle, views, true = scene(texture(1), texture(1))
     bundle.positions[-1] += [0.04, -0.02, 0.05]
     assert np.array_equal(unmatched_points(bundle), np.arange(len(true)))
-    found = followed(bundle, views, refine)
+    found = followed(bundle, views)
     inside = np.all((true > 10.0) & (true < [389.0, 189.0]), axis=1)
     assert len(found) > 0.95 * np.count_nonzero(inside)
     assert np.all(found.frame == NEWEST) and not found.disparity_root.any()
@@ -116,26 +104,26 @@ def test_points_are_found_where_the_newest_frame_shows_them(refine: RefineAgain)
     assert np.median(np.sum(whitened**2, axis=1)) < 2.0, "no surer than right"
 
 
-def test_points_that_are_seen_are_not_looked_for(refine: RefineAgain) -> None:
+def test_points_that_are_seen_are_not_looked_for() -> None:
     bundle, views, true = scene(texture(1), texture(1))
     matched = np.arange(0, len(true), 3)
     nothing, newest = np.zeros(len(matched)), np.full(len(matched), NEWEST)
     roots = np.tile(np.eye(2), (len(matched), 1, 1))
     bundle.sightings = bundle.sightings.extended(Sightings(matched, newest, true[matched], roots, nothing, nothing))
-    assert not set(followed(bundle, views, refine).point) & set(matched)
+    assert not set(followed(bundle, views).point) & set(matched)
 
 
-def test_no_more_points_are_looked_for_than_there_is_time_for(refine: RefineAgain) -> None:
+def test_no_more_points_are_looked_for_than_there_is_time_for() -> None:
     bundle, views, true = scene(texture(1), texture(1))
-    found = followed(bundle, views, refine, most=40)
+    found = followed(bundle, views, most=40)
     assert 35 <= len(found) <= 40
     spread = true[found.point].std(axis=0)
     assert np.all(spread > 0.7 * true.std(axis=0)), "all over the image"
-    assert len(followed(bundle, views, refine, most=0)) == 0
+    assert len(followed(bundle, views, most=0)) == 0
 
 
 @pytest.mark.parametrize("kind", ["another surface", "nothing to see"])
-def test_what_is_hidden_is_not_found(kind: str, refine: RefineAgain) -> None:
+def test_what_is_hidden_is_not_found(kind: str) -> None:
     other = texture(2) if kind == "another surface" else np.full_like(texture(1), 0.5)
     bundle, views, true = scene(other, texture(1))
-    assert len(followed(bundle, views, refine)) < 0.05 * len(true)
+    assert len(followed(bundle, views)) < 0.05 * len(true)

@@ -42,7 +42,6 @@ class Refiner(ABC):
         number: NDArray[np.intp],
         features1: Features,
         matches: Matches,
-        near: bool = False,
     ) -> RefinedMatches:
         """As `refine`, of matches whose first keypoints lie in several views.
 
@@ -51,7 +50,6 @@ class Refiner(ABC):
             number: (M,) which of them each match's first index is one of.
             features1: the second view.
             matches: of the first views with it.
-            near: second keypoints are good to half a pixel, which may save time.
         """
         order = np.argsort(number, kind="stable")
         there, on_device = torch.from_numpy(number[order]), torch.from_numpy(order).to(matches.indices0.device)
@@ -59,7 +57,7 @@ class Refiner(ABC):
         ordered = Matches(matches.indices0[on_device], matches.indices1[on_device], matches.scores[on_device], growth)
         own = ordered.indices0.split(torch.bincount(there, minlength=len(firsts)).tolist())
         detected0 = torch.cat([view.keypoints[indices] for view, indices in zip(firsts, own, strict=True)])
-        refine = partial(self._refine_tracked, firsts, there, features1, ordered, near)
+        refine = partial(self._refine_tracked, firsts, there, features1, ordered)
         refined = _refined(refine, detected0, features1.keypoints[ordered.indices1], ordered)
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
@@ -77,7 +75,7 @@ class Refiner(ABC):
         """The refinement of at least one match."""
 
     def _refine_tracked(
-        self, firsts: Sequence[Features], number: torch.Tensor, features1: Features, matches: Matches, near: bool
+        self, firsts: Sequence[Features], number: torch.Tensor, features1: Features, matches: Matches
     ) -> Refinement:
         """The same of matches whose first keypoints lie in the views with the given numbers (M,), on the CPU and rising."""
         parts: list[Refinement] = []

@@ -75,7 +75,7 @@ class SubpxNetwork(nn.Module):
         self.fine_runs = fine_runs
         self.register_buffer("covariance_scale", torch.ones(()))
 
-    def forward(self, patches0: torch.Tensor, sample1: SamplePatches, near: bool = False) -> list[Estimate]:
+    def forward(self, patches0: torch.Tensor, sample1: SamplePatches) -> list[Estimate]:
         """The estimates of the coarse stage and of every run of the fine one, of which the last is the result.
 
         No gradient flows from an estimate into the shift it starts from.
@@ -83,7 +83,6 @@ class SubpxNetwork(nn.Module):
         Args:
             patches0: (N, 21, 21) grey in [0, 1] around the first keypoints.
             sample1: gives the patches of the second image around its moved keypoints.
-            near: these are good to half a pixel, so that the fine stage need not run again from where it pointed.
         """
         still = patches0.new_zeros(patches0.shape[0], 2)
         coarse, context = self.coarse(patches0, sample1(still, PATCH_SIZE))
@@ -91,7 +90,7 @@ class SubpxNetwork(nn.Module):
         inner = slice((PATCH_SIZE - _FINE_SIZE) // 2, (PATCH_SIZE + _FINE_SIZE) // 2)
         first = self.fine.encode(patches0[:, inner, inner])
         own = self.fine.correlate(first, first)
-        for _ in range(1 if near else self.fine_runs):
+        for _ in range(self.fine_runs):
             start = estimates[-1].shift.detach()
             fine, whitening = self.fine(first, sample1(start, _FINE_SIZE), own, context)
             estimates.append(Estimate(start + fine, whitening))
@@ -260,16 +259,16 @@ class SubpxRefiner(Refiner):
         return Refinement(keypoints0, refined1, covariance1)
 
     def _refine_tracked(
-        self, firsts: Sequence[Features], number: torch.Tensor, features1: Features, matches: Matches, near: bool
+        self, firsts: Sequence[Features], number: torch.Tensor, features1: Features, matches: Matches
     ) -> Refinement:
         if matches.growth is None:
-            return super()._refine_tracked(firsts, number, features1, matches, near)
+            return super()._refine_tracked(firsts, number, features1, matches)
         own = matches.indices0.split(torch.bincount(number, minlength=len(firsts)).tolist())
         keypoints0 = torch.cat([view.keypoints[indices] for view, indices in zip(firsts, own, strict=True)])
         keypoints1 = features1.keypoints[matches.indices1]
         images = [view.image for view in firsts]
         refined = refine_tracked(
-            self._network, (keypoints0, keypoints1), images, number, features1.image, matches.growth, near
+            self._network, (keypoints0, keypoints1), images, number, features1.image, matches.growth
         )
         return Refinement(keypoints0, *refined)
 
@@ -306,7 +305,6 @@ def refine_tracked(
     number: torch.Tensor,
     second: torch.Tensor,
     growth: torch.Tensor,
-    near: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """As `refine_second`, of matches whose first keypoints lie in several images of one size.
 
@@ -317,7 +315,6 @@ def refine_tracked(
         number: (M,) of the first images, on the CPU, rising.
         second: (H, W)
         growth: (M,)
-        near: the second keypoints are good to half a pixel.
     """
     growth = growth.clamp(*_GROWTH)
 
@@ -330,7 +327,7 @@ def refine_tracked(
         ]
         return torch.cat(patches) if len(patches) != 1 else patches[0]
 
-    return _refine_parts(network, sample, keypoints, (firsts[0], second), near)
+    return _refine_parts(network, sample, keypoints, (firsts[0], second))
 
 
 def _refine_parts(
@@ -338,12 +335,11 @@ def _refine_parts(
     first_patches: Callable[[slice], torch.Tensor],
     keypoints: tuple[torch.Tensor, torch.Tensor],
     images: tuple[torch.Tensor, torch.Tensor],
-    near: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     source1, device = PatchSource(images[1], PATCH_SIZE), images[1].device
 
     def refine(part: slice) -> tuple[torch.Tensor, torch.Tensor]:
-        last = network(first_patches(part), partial(_sample_moved, source1, keypoints[1][part]), near)[-1]
+        last = network(first_patches(part), partial(_sample_moved, source1, keypoints[1][part]))[-1]
         return last.shift, network.covariances(last.whitening)
 
     largest = _BATCH_CPU if device.type == "cpu" else _BATCH_GPU

@@ -7,7 +7,7 @@ import numpy as np
 from subpx_ros.datatypes import Array
 from subpx_ros.window.bundle import Indices
 
-_CELL_PX = 80.0
+_CELL_PX = 160.0
 """Side of the squares that get equally many points: the best of every square first, then the second best of every one."""
 
 

@@ -13,9 +13,10 @@ from subpx_ros.geometry import homogeneous, invert
 from subpx_ros.triangulation import Disparities
 from subpx_ros.window.bundle import Indices, Points, Sightings, WindowCamera, empty_bundle, information_root
 from subpx_ros.window.choice import spread_over_image
-from subpx_ros.window.following import RefineAgain, follow
+from subpx_ros.window.following import follow
 from subpx_ros.window.prior import Prior, without_frame
 from subpx_ros.window.solver import Solution, marginalised, solve
+from subpx_ros.window.surfaces import disparity_slopes
 from subpx_ros.window.tracks import Tracks
 
 if TYPE_CHECKING:
@@ -53,8 +54,7 @@ class SlidingWindow:
         keyframes: int,
         threshold_px: float,
         weighed: bool,
-        refine: RefineAgain | None = None,
-        followed: int = 0,
+        followed: int,
     ) -> None:
         """
         Args:
@@ -62,15 +62,13 @@ class SlidingWindow:
             keyframes: how many are kept.
             threshold_px: sightings farther from their points are given up.
             weighed: whether matches weigh by the covariances that their refiner predicts.
-            refine: finds points again where the detector did not; None: they are not looked for.
-            followed: for how many points of a frame that is done, at most.
+            followed: for how many points a frame, at most, is looked where the detector does not find them again.
         """
         self._camera = WindowCamera.of(rig)
         self._left = rig.left
         self._keyframes = keyframes
         self._threshold_px = threshold_px
         self._weighed = weighed
-        self._refine = refine
         self._followed = followed
         self._views: list[View] = []
 
@@ -127,12 +125,11 @@ class SlidingWindow:
         self._point_of[now] = point
         self._seen_at = view.features.keypoints.cpu().numpy().astype(np.float64)
         self._seen_at[now] = motion.matches.refined1[chosen]
-        if self._refine is not None:
+        if self._followed:
             found = follow(
                 bundle,
                 self._camera,
                 self._views,
-                self._refine,
                 most=self._followed,
                 largest_growth=_LARGEST_GROWTH,
                 reach_px=self._threshold_px,
@@ -173,14 +170,15 @@ class SlidingWindow:
         """Points that the newest frame of before anchors, from its own disparities."""
         view, camera = self._views[-1], self._camera
         disparity = view.disparities.px[features]
-        keypoints = view.features.keypoints.cpu().numpy().astype(np.float64)[features]
+        every = view.features.keypoints.cpu().numpy().astype(np.float64)
         root = self._disparity_root(view.disparities, features)
         infinite = camera.offset - self._bundle.right_shift
         inverse_depth = np.maximum(np.nan_to_num(disparity, nan=infinite) - infinite, 0.0) / camera.focal_baseline
         anchor = np.full(len(features), len(self._views) - 1, dtype=np.intp)
-        rays = homogeneous(self._left.normalise(keypoints))
+        rays = homogeneous(self._left.normalise(every[features]))
+        slope = disparity_slopes(every, view.disparities.px, features)
         unknown = np.full(len(features), np.inf)
-        return Points(anchor, features, rays, inverse_depth, np.nan_to_num(disparity), root, unknown)
+        return Points(anchor, features, rays, inverse_depth, np.nan_to_num(disparity), root, slope, unknown)
 
     def _new_sightings(self, view: View, motion: Motion, chosen: Indices, point: Indices) -> Sightings:
         matches, features = motion.matches, motion.indices1[chosen]
