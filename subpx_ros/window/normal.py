@@ -28,10 +28,10 @@ class Linearised:
     """M sightings and P anchors at a state, everything whitened and weighted: unit noise."""
 
     rows: Array
-    """(7, M, 3) of the residuals left x, left y, disparity: by a step of the frame that sees the point (6; by one of the
-    anchor it is the opposite), and the residuals themselves. So a stretch of sightings is one matrix."""
+    """(7, 3, M) of the residuals left x, left y, disparity: by a step of the frame that sees the point (6; by one of the
+    anchor it is the opposite), and the residuals themselves."""
     by_depth: Array
-    """(M, 3) by the inverse depth."""
+    """(3, M) by the inverse depth."""
     anchor_residuals: Array
     """(P,) disparity in the anchor."""
     anchor_by_depth: Array
@@ -44,7 +44,7 @@ class Linearised:
     @property
     def residuals(self) -> Array:
         """(M, 3): left x, left y, disparity."""
-        return self.rows[6]
+        return self.rows[6].T
 
 
 def linearise(bundle: Bundle, camera: WindowCamera, centre: Array, variance: float | None = None) -> Linearised:
@@ -61,10 +61,10 @@ def linearise(bundle: Bundle, camera: WindowCamera, centre: Array, variance: flo
     # The point, seen from the centre and divided by its distance from the anchor: finite for points at infinity too.
     from_centre = (bundle.positions - centre).T
     anchor = points.anchor
-    rays = (bundle.rotations.transpose(1, 2, 0)[:, :, anchor] * points.ray.T).sum(axis=1)
+    rays = np.einsum("aip,pi->ap", bundle.rotations.transpose(1, 2, 0)[:, :, anchor], points.ray)
     at = (rays + points.inverse_depth * from_centre[:, anchor])[:, seen.point]
     axes = bundle.rotations.transpose(2, 1, 0)[:, :, seen.frame]
-    x, y, z = (axes * (at - inverse_depth * from_centre[:, seen.frame])).sum(axis=1)
+    x, y, z = np.einsum("iam,am->im", axes, at - inverse_depth * from_centre[:, seen.frame])
     in_front = z > _NEAREST
     over_z = 1.0 / np.where(in_front, z, 1.0)
     x, y = x * over_z, y * over_z
@@ -80,16 +80,16 @@ def linearise(bundle: Bundle, camera: WindowCamera, centre: Array, variance: flo
     by_y = np.vstack([camera.fy * over_z * (axes[1] - y * axes[2]), left[1:]])
     by_disparity = np.vstack([-camera.focal_baseline * inverse_depth * over_z**2 * axes[2], disparity[None]])
     root = np.sqrt(weights.left)
-    rows = np.empty((7, len(seen), 3))
+    rows = np.empty((7, 3, len(seen)))
     by_point = rows[3:]
-    by_point[:, :, 0] = root * (seen.left_root[:, 0, 0] * by_x + seen.left_root[:, 0, 1] * by_y)
-    by_point[:, :, 1] = root * seen.left_root[:, 1, 1] * by_y
-    by_point[:, :, 2] = weights.disparity_root * by_disparity
+    by_point[:, 0] = (root * seen.left_root[:, 0, 0]) * by_x + (root * seen.left_root[:, 0, 1]) * by_y
+    by_point[:, 1] = (root * seen.left_root[:, 1, 1]) * by_y
+    by_point[:, 2] = weights.disparity_root * by_disparity
     moved = bundle.positions.T[:, anchor[seen.point]] - bundle.positions.T[:, seen.frame]
-    by_depth = (by_point[:3] * moved[:, :, None]).sum(axis=0)
-    by_depth[:, 2] += weights.disparity_root * camera.focal_baseline * over_z
-    rows[:3] = -inverse_depth[:, None] * by_point[:3]
-    rows[3:6] = np.cross(by_point[:3], at[:, :, None], axis=0)
+    by_depth = np.einsum("arm,am->rm", by_point[:3], moved)
+    by_depth[2] += weights.disparity_root * camera.focal_baseline * over_z
+    np.multiply(by_point[:3], -inverse_depth, out=rows[:3])
+    rows[3:6] = np.cross(by_point[:3], at[:, None], axis=0)
     return Linearised(
         rows,
         by_depth,
@@ -179,7 +179,7 @@ def normal_equations(at: Linearised, bundle: Bundle, camera: WindowCamera) -> No
     frames, count = bundle.frames, len(points)
     matrix, gradient = np.zeros((6 * frames, 6 * frames)), np.zeros(6 * frames)
     for start, end, frame, anchor in _runs(bundle):
-        block = at.rows[:, start:end].reshape(7, -1)
+        block = at.rows[:, :, start:end].reshape(7, -1)
         product = block[:6] @ block.T
         own, other = slice(6 * frame, 6 * frame + 6), slice(6 * anchor, 6 * anchor + 6)
         matrix[own, own] += product[:, :6]
@@ -189,11 +189,11 @@ def normal_equations(at: Linearised, bundle: Bundle, camera: WindowCamera) -> No
         gradient[own] += product[:, 6]
         gradient[other] -= product[:, 6]
 
-    by_depth = (at.rows * at.by_depth).sum(axis=2)
+    by_depth = np.einsum("crm,rm->cm", at.rows, at.by_depth)
     mixed = np.zeros((count, frames, 6))
     mixed[seen.point, seen.frame] = by_depth[:6].T
     mixed[np.arange(count), points.anchor] = -mixed.sum(axis=1)
-    depth_matrix = np.bincount(seen.point, (at.by_depth**2).sum(axis=1), count) + at.anchor_by_depth**2
+    depth_matrix = np.bincount(seen.point, (at.by_depth**2).sum(axis=0), count) + at.anchor_by_depth**2
     depth_gradient = np.bincount(seen.point, by_depth[6], count) + at.anchor_by_depth * at.anchor_residuals
     return NormalEquations(
         matrix=matrix,
