@@ -12,7 +12,6 @@ from subpx_ros.datatypes import Array, Rig
 from subpx_ros.geometry import homogeneous, invert
 from subpx_ros.triangulation import Disparities
 from subpx_ros.window.bundle import Indices, Points, Sightings, WindowCamera, empty_bundle, information_root
-from subpx_ros.window.choice import spread_over_image
 from subpx_ros.window.following import follow
 from subpx_ros.window.prior import Prior, without_frame
 from subpx_ros.window.solver import Solution, marginalised, solve
@@ -26,7 +25,6 @@ _FIRST_DEVIATIONS = np.array([1e-6, 1e-6, 1e-6, 1e-7, 1e-7, 1e-7])
 """Metres and radians: the first frame is where the window begins."""
 _FLOOR_PX2 = 0.05**2
 """Added to the predicted variance of every pixel coordinate of a match, so that none weighs more than images can be trusted."""
-_MOST_NEW, _MOST_KNOWN = 10000, 10000
 _LARGEST_GROWTH = 1.5
 """A point that looks so much larger than to its anchor is anchored anew: its patch no longer looks alike."""
 
@@ -116,9 +114,12 @@ class SlidingWindow:
         T_window_camera = bundle.pose(newest) @ T_newest_view
         bundle.rotations = np.concatenate([bundle.rotations, T_window_camera[None, :3, :3]])
         bundle.positions = np.concatenate([bundle.positions, T_window_camera[None, :3, 3]])
-        chosen, point = self._chosen(motion)
+        chosen = np.flatnonzero(motion.pose.inliers)
         before, now = motion.indices0[chosen], motion.indices1[chosen]
-        bundle.points = bundle.points.extended(self._new_points(before[point >= len(bundle.points)]))
+        point = self._tracks.point[before]
+        unseen = np.flatnonzero(point < 0)
+        point[unseen] = len(bundle.points) + np.arange(len(unseen))
+        bundle.points = bundle.points.extended(self._new_points(before[unseen]))
         bundle.sightings = bundle.sightings.extended(self._new_sightings(view, motion, chosen, point))
         self._views.append(view)
         self._point_of = np.full(len(view.features), -1, dtype=np.intp)
@@ -137,21 +138,6 @@ class SlidingWindow:
             )
             bundle.sightings = bundle.sightings.extended(found)
         bundle.sort()
-
-    def _chosen(self, motion: Motion) -> tuple[Indices, Indices]:
-        """Numbers of the matches that take part, and those of their points, which come after the known ones where they
-        are new."""
-        inliers = np.flatnonzero(motion.pose.inliers)
-        point = self._tracks.point[motion.indices0[inliers]]
-        known, new = np.flatnonzero(point >= 0), np.flatnonzero(point < 0)
-        seen_at = motion.matches.refined1[inliers]
-        deep = np.isfinite(self._views[-1].disparities.px[motion.indices0[inliers[new]]])
-        new = new[spread_over_image(seen_at[new], deep.astype(np.float64), _MOST_NEW)]
-        times_seen = np.bincount(self._bundle.sightings.point, minlength=len(self._bundle.points))
-        known = known[spread_over_image(seen_at[known], times_seen[point[known]], _MOST_KNOWN)]
-        chosen = np.concatenate([known, new])
-        point = np.concatenate([point[known], len(self._bundle.points) + np.arange(len(new))])
-        return inliers[chosen], point
 
     def _ended(self) -> NDArray[np.bool_]:
         """(P,) whether the newest frame does not see a point: nothing more will be learnt of it."""
