@@ -158,6 +158,7 @@ def test_covariance_covers_the_error() -> None:
     values = []
     for seed in range(60):
         bundle, poses = scene(100 + seed, 0.2)
+        solved(bundle)
         solution = solved(bundle)
         turn = vector_from_rotation(bundle.rotations[-1] @ poses[-1, :3, :3].T)
         error = np.concatenate([bundle.positions[-1] - poses[-1, :3, 3], turn])

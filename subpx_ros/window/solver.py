@@ -15,8 +15,8 @@ from subpx_ros.window.prior import Prior
 
 ITERATIONS = 2
 """At most: a window starts where it ended a frame before, so that few are enough, and their number bounds the time."""
-_TOLERANCE = 1e-6
-"""Metres and radians: a step this small is the last."""
+_TOLERANCE = 5e-3
+"""Metres and radians: a step this small is the last. What is left to go is of second order, and the next frame goes it."""
 
 
 @dataclass(frozen=True)
