@@ -143,6 +143,13 @@ def test_exact_points_give_the_exact_poses() -> None:
     np.testing.assert_allclose(bundle.positions, poses[:, :3, 3], atol=1e-7)
 
 
+def test_a_long_way_takes_more_than_one_step() -> None:
+    bundle, poses = scene(2, 0.0)
+    shaken(bundle, 3)
+    solved(bundle)
+    np.testing.assert_allclose(bundle.positions, poses[:, :3, 3], atol=1e-4)
+
+
 def test_a_few_wild_sightings_hardly_matter() -> None:
     bundle, poses = scene(4, 0.1)
     bundle.sightings.left[::20] += [30.0, -12.0]
