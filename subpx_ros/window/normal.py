@@ -19,6 +19,8 @@ from subpx_ros.window.bundle import Bundle, WindowCamera
 
 _NEAREST = 1e-6
 """A point that is less far in front of a frame, in units of its distance from the anchor, is not seen."""
+_SMALL_PRODUCT = 2**17
+"""Multiplications: OpenBLAS shares larger products with threads of its own, which wait for each other where others compute."""
 _FREE_DISPARITY_PX = 20.0
 """Nothing is known of a distance before; this much, by which a step is damped, is next to nothing."""
 
@@ -165,12 +167,17 @@ class NormalEquations:
 
     def reduced(self) -> tuple[Array, Array]:
         """Matrix and gradient with the inverse depths eliminated (Schur complement)."""
-        share = self.by_depth / self.depth_matrix[:, None]
-        return self.matrix - share.T @ self.by_depth, self.gradient - share.T @ self.depth_gradient
+        size = len(self.gradient)
+        matrix, share = self.matrix.copy(), self.by_depth / self.depth_matrix[:, None]
+        part = max(8, _SMALL_PRODUCT // size**2)
+        for start in range(0, len(share), part):
+            chosen = slice(start, start + part)
+            matrix -= share[chosen].T @ self.by_depth[chosen]
+        return matrix, self.gradient - np.einsum("pd,p->d", share, self.depth_gradient)
 
     def depth_steps(self, step: Array) -> Array:
         """(P,) for a step (D,) of the others."""
-        return -(self.depth_gradient + self.by_depth @ step) / self.depth_matrix
+        return -(self.depth_gradient + np.einsum("pd,d->p", self.by_depth, step)) / self.depth_matrix
 
 
 def normal_equations(at: Linearised, bundle: Bundle, camera: WindowCamera) -> NormalEquations:
