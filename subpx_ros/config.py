@@ -234,7 +234,7 @@ class OdometryConfig(Settings):
         live=True,
     )
     window_followed: int = setting(
-        600,
+        400,
         "Points that no match shows, looked for in every frame of a window where they are expected, those found most surely "
         "first; 100 of them take 1 to 2 ms on two cores.",
         minimum=0,
