@@ -160,6 +160,11 @@ class Features:
     def __len__(self) -> int:
         return int(self.keypoints.shape[0])
 
+    @property
+    def places(self) -> Array:
+        """The keypoints as (N, 2) float64 pixels."""
+        return np.asarray(self.keypoints.cpu().numpy().astype(np.float64))
+
 
 @dataclass(frozen=True)
 class Matches:

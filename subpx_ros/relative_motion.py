@@ -22,14 +22,12 @@ from subpx_ros.motion_model import ExpectedMotion
 from subpx_ros.pipeline import FrontEnd
 from subpx_ros.pose import RoughPose, estimate_mono, rough_stereo
 from subpx_ros.rectification import RightCentre
+from subpx_ros.refinement.partly import among_detected
 from subpx_ros.scale import OtherOdometry, mono_scale
 from subpx_ros.stereo import searched_disparities
 from subpx_ros.triangulation import Disparities, StereoPoints, triangulate
 from subpx_ros.window import SlidingWindow
 from subpx_ros.window.tracks import Tracks
-
-_UNREFINED_PX2 = 9.0
-"""Variance of a detected place along either axis."""
 
 
 @dataclass(frozen=True)
@@ -219,7 +217,7 @@ class MotionEstimator:
             else:
                 near = found[torch.from_numpy(rough.near).to(found.scores.device)]
                 refined = self._refine(reference, current, near, tracks, predicted)
-                matches = _among(refined, rough.near, _as_detected(reference, current, found))
+                matches = among_detected(refined, rough.near, reference.features, current.features, found)
         with watch.stage("pose"):
             if not self.metric:
                 camera, pixels = self._rig.left, (matches.refined0, matches.refined1)
@@ -250,9 +248,9 @@ class MotionEstimator:
         if expected is None or within_px == 0.0 or not self.metric:
             return None
         indices0, indices1 = (indices.cpu().numpy() for indices in (found.indices0, found.indices1))
-        points = reference.disparities.points(indices0, _places(reference, indices0), None)
+        points = reference.disparities.points(indices0, reference.features.places[indices0], None)
         rig = self.right_centre.applied_to(self._pair)
-        rough = rough_stereo(points, _places(current, indices1), rig, self._config.pose, within_px)
+        rough = rough_stereo(points, current.features.places[indices1], rig, self._config.pose, within_px)
         return rough if rough is not None and expected.distance(rough.pose) <= UNSUSPICIOUS else None
 
     def _refine(
@@ -278,7 +276,7 @@ class MotionEstimator:
         )
         return replace(
             refined,
-            detected0=tracks.views[-1].features.keypoints.cpu().numpy().astype(np.float64)[indices0],
+            detected0=tracks.views[-1].features.places[indices0],
             refined0=tracks.seen_at[indices0],
             # Refiners that move the first keypoint as well leave it behind: the point of a track stays where it is.
             refined1=refined.refined1 + refined.detected0 - refined.refined0,
@@ -302,37 +300,6 @@ class MotionEstimator:
         with np.errstate(divide="ignore", invalid="ignore"):
             growth = points[:, 2] / ahead
         return np.where(np.isfinite(growth) & (growth > 0.0), growth, 1.0)
-
-
-def _places(view: View, indices: NDArray[np.intp]) -> Array:
-    """Detected pixels (M, 2) of features."""
-    return np.asarray(view.features.keypoints.cpu().numpy().astype(np.float64)[indices])
-
-
-def _as_detected(reference: View, current: View, found: Matches) -> RefinedMatches:
-    first, second = (
-        _places(view, indices.cpu().numpy())
-        for view, indices in ((reference, found.indices0), (current, found.indices1))
-    )
-    return RefinedMatches(first, second, first, second, found.scores.float().cpu().numpy())
-
-
-def _among(refined: RefinedMatches, near: NDArray[np.bool_], as_detected: RefinedMatches) -> RefinedMatches:
-    """The matches that were refined, and the others (M,) as they were detected."""
-
-    def merged(few: Array, every: Array) -> Array:
-        every = every.copy()
-        every[near] = few
-        return every
-
-    covariance1 = refined.covariance1
-    if covariance1 is not None:
-        covariance1 = merged(covariance1, np.tile(_UNREFINED_PX2 * np.eye(2), (len(near), 1, 1)))
-    refined0, refined1 = (
-        merged(few, every)
-        for few, every in ((refined.refined0, as_detected.refined0), (refined.refined1, as_detected.refined1))
-    )
-    return replace(as_detected, refined0=refined0, refined1=refined1, covariance1=covariance1)
 
 
 def _with_depth(found: Matches, reference: View) -> Matches:

@@ -124,7 +124,7 @@ class SlidingWindow:
         self._views.append(view)
         self._point_of = np.full(len(view.features), -1, dtype=np.intp)
         self._point_of[now] = point
-        self._seen_at = view.features.keypoints.cpu().numpy().astype(np.float64)
+        self._seen_at = view.features.places
         self._seen_at[now] = motion.matches.refined1[chosen]
         if self._followed:
             found = follow(
@@ -156,7 +156,7 @@ class SlidingWindow:
         """Points that the newest frame of before anchors, from its own disparities."""
         view, camera = self._views[-1], self._camera
         disparity = view.disparities.px[features]
-        every = view.features.keypoints.cpu().numpy().astype(np.float64)
+        every = view.features.places
         root = self._disparity_root(view.disparities, features)
         infinite = camera.offset - self._bundle.right_shift
         inverse_depth = np.maximum(np.nan_to_num(disparity, nan=infinite) - infinite, 0.0) / camera.focal_baseline

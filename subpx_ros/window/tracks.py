@@ -38,7 +38,7 @@ class Tracks:
     def fresh(cls, view: View) -> Tracks:
         """A frame that no other is before."""
         count = len(view.features)
-        keypoints = view.features.keypoints.cpu().numpy().astype(np.float64)
+        keypoints = view.features.places
         none, first = np.full(count, -1, dtype=np.intp), np.zeros(count, dtype=np.intp)
         return cls((view,), none, first, np.arange(count), keypoints, np.ones(count), view.disparities)
 

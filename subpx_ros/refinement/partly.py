@@ -1,0 +1,41 @@
+"""Matches of which only some were refined."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subpx_ros.datatypes import Array, Features, Matches, RefinedMatches
+
+_DETECTED_PX2 = 9.0
+"""Variance of a detected place along either axis."""
+
+
+def among_detected(
+    refined: RefinedMatches, chosen: NDArray[np.bool_], features0: Features, features1: Features, found: Matches
+) -> RefinedMatches:
+    """All matches that were found, the refined ones among the others as they were detected.
+
+    Args:
+        refined: K of the matches.
+        chosen: (M,) which of the matches they are.
+        features0: of the first view.
+        features1: of the second view.
+        found: M matches of the views.
+    """
+    first, second = features0.places[found.indices0.cpu().numpy()], features1.places[found.indices1.cpu().numpy()]
+    scores = found.scores.float().cpu().numpy()
+    every = RefinedMatches(first, second, _merged(first, chosen, refined.refined0), second, scores)
+    every = replace(every, refined1=_merged(second, chosen, refined.refined1))
+    if refined.covariance1 is None:
+        return every
+    vague = np.tile(_DETECTED_PX2 * np.eye(2), (len(found), 1, 1))
+    return replace(every, covariance1=_merged(vague, chosen, refined.covariance1))
+
+
+def _merged(every: Array, chosen: NDArray[np.bool_], values: Array) -> Array:
+    every = every.copy()
+    every[chosen] = values
+    return every
