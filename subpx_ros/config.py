@@ -234,6 +234,22 @@ class OdometryConfig(Settings):
         "rectification often leaves a fraction of a pixel over, which far points feel.",
         live=True,
     )
+    common_error_share: float = setting(
+        0.25,
+        "Variance of the error that a motion has in common with those after it, because all their matches see the same "
+        "surfaces, as a share of that of its own noise. The covariance of the odometry grows faster with it.",
+        minimum=0.0,
+        maximum=100.0,
+        live=True,
+    )
+    common_error_frames: float = setting(
+        20.0,
+        "After so many frames the correlation of these common errors has fallen to 37 % (1/e).",
+        unit="frames",
+        minimum=0.1,
+        maximum=10000.0,
+        live=True,
+    )
     window_keyframes: int = setting(
         0,
         "Experimental, stereo and rgbd: keyframes whose poses are estimated together with the points that they share; the "
@@ -241,6 +257,14 @@ class OdometryConfig(Settings):
         unit="frames",
         minimum=0,
         maximum=30,
+        live=True,
+    )
+    window_followed: int = setting(
+        400,
+        "Points that no match shows, looked for in every frame of a window where they are expected, those found most surely "
+        "first; 100 of them take 1 to 2 ms on two cores.",
+        minimum=0,
+        maximum=10000,
         live=True,
     )
     camera_height_m: float = setting(

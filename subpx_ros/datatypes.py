@@ -216,6 +216,17 @@ class PoseStatus(Enum):
 
 
 @dataclass(frozen=True)
+class RightCentreEffect:
+    """What the error of the right camera's principal point, as it was known beforehand, makes of a stereo pose; and whatever
+    else all disparities are off by together."""
+
+    by_shift: Array
+    """(6,) step of the pose per pixel of that error, metres and radians, in the axes of RelativePose.covariance."""
+    variance_px2: float
+    """Of that error."""
+
+
+@dataclass(frozen=True)
 class RelativePose:
     """The current camera in the reference camera, or the reason why it is not known."""
 
@@ -231,6 +242,8 @@ class RelativePose:
     metric: bool = False
     inliers: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
     """(M,) which matches agree with the pose."""
+    right_centre: RightCentreEffect | None = None
+    """In stereo: the part of the covariance that this pose has in common with others."""
 
     @property
     def ok(self) -> bool:

@@ -73,12 +73,7 @@ def minimise(
     normal = np.zeros((0, 0))
     for _ in range(iterations):
         at = linearise(state)
-        pulls = (at.information @ at.residuals[:, :, None])[:, :, 0]
-        squared = (pulls * at.residuals).sum(axis=1)
-        variance = robust_variance(squared, at.residuals.shape[1])
-        # Fitted residuals are smaller than the noise, by the share that the parameters have taken up.
-        variance *= at.residuals.size / max(at.residuals.size - at.jacobian.shape[2], 1)
-        weights = cauchy_weights(squared, variance, at.residuals.shape[1])
+        weights, pulls = _weights(at)
         weighted = weights[:, None, None] * (at.information @ at.jacobian)
         by_parameter = at.jacobian.reshape(-1, at.jacobian.shape[2])
         normal = by_parameter.T @ weighted.reshape(by_parameter.shape)
@@ -93,6 +88,33 @@ def minimise(
         if step @ normal @ step < settled**2:
             break
     return state, np.asarray(np.linalg.inv(normal), dtype=np.float64)
+
+
+def with_shared_errors(covariance: Array, at: Linearised, times_counted: Array) -> Array:
+    """The covariance of what `minimise` found where residual blocks err alike.
+
+    Args:
+        covariance: (p, p) as it gave it: of independent errors.
+        at: the residuals where it ended.
+        times_counted: (M,) how often the error of each block is counted, 1 where it is independent of all others.
+
+    With N the normal matrix and B the covariance of the gradient, the estimate has N^-1 B N^-1 (Huber's sandwich, as for
+    clustered observations); B exceeds N by what the blocks share.
+    """
+    weights, _ = _weights(at)
+    excess = (weights * (times_counted - 1.0))[:, None, None] * (at.information @ at.jacobian)
+    by_parameter = at.jacobian.reshape(-1, at.jacobian.shape[2])
+    return np.asarray(covariance + covariance @ (by_parameter.T @ excess.reshape(by_parameter.shape)) @ covariance)
+
+
+def _weights(at: Linearised) -> tuple[Array, Array]:
+    """Of the residual blocks (M,), and the residuals times their information (M, d)."""
+    pulls = (at.information @ at.residuals[:, :, None])[:, :, 0]
+    squared = (pulls * at.residuals).sum(axis=1)
+    variance = robust_variance(squared, at.residuals.shape[1])
+    # Fitted residuals are smaller than the noise, by the share that the parameters have taken up.
+    variance *= at.residuals.size / max(at.residuals.size - at.jacobian.shape[2], 1)
+    return cauchy_weights(squared, variance, at.residuals.shape[1]), pulls
 
 
 def determined(normal: Array) -> bool:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from subpx_ros.datatypes import Array, RelativePose
-from subpx_ros.geometry import exponential, hat, invert, logarithm, vector_from_rotation
+from subpx_ros.dead_reckoning import Step, Uncertainty
+from subpx_ros.geometry import exponential, invert, logarithm, vector_from_rotation
 
 _LEAST_ACCELERATION = np.repeat([2.0, 2.0], 3)
 """m/s^2 and rad/s^2: so much a standard deviation is taken to be at least, also of a robot that moved evenly so far."""
@@ -45,19 +46,11 @@ class Place:
     stamp_ns: int
     T_odom_camera: Array
     """(4, 4)"""
-    covariance: Array
-    """(6, 6) as OdometryResult defines it."""
+    uncertainty: Uncertainty
 
-    def moved(self, T_here_there: Array, covariance: Array) -> tuple[Array, Array]:
-        """The pose (4, 4) after a motion (4, 4) with a covariance (6, 6) of its own, and its covariance (first order)."""
-        rotation = self.T_odom_camera[:3, :3]
-        lever = np.eye(6)
-        lever[:3, 3:] = -hat(rotation @ T_here_there[:3, 3])
-        turned = np.kron(np.eye(2), rotation)
-        return (
-            self.T_odom_camera @ T_here_there,
-            lever @ self.covariance @ lever.T + turned @ covariance @ turned.T,
-        )
+    def moved(self, step: Step) -> tuple[Array, Uncertainty]:
+        """The pose (4, 4) after a step, and its uncertainty."""
+        return self.T_odom_camera @ step.T_here_there, step.after(self.T_odom_camera, self.uncertainty)
 
 
 class MotionModel:

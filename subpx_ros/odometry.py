@@ -20,6 +20,7 @@ from subpx_ros.datatypes import (
     Rig,
     TrackingState,
 )
+from subpx_ros.dead_reckoning import Step, with_common_error
 from subpx_ros.errors import DataError
 from subpx_ros.judgement import judge
 from subpx_ros.pipeline import FrontEnd
@@ -118,14 +119,14 @@ class VisualOdometry:
             outcome = self._whereabouts.bridge(outcome, frame.stamp_ns, self._config)
             self._whereabouts.advance(outcome, self._config)
             self._keep(view, outcome)
-            self._whereabouts.learn(outcome, frame.stamp_ns, certain=len(self._references) == 1)
+            self._whereabouts.learn(outcome, frame.stamp_ns, self._config, certain=len(self._references) == 1)
         matches, relative = outcome.motion.matches, outcome.motion.pose
         return OdometryResult(
             stamp_ns=frame.stamp_ns,
             state=outcome.state,
             reason=outcome.reason,
             T_odom_camera=self._whereabouts.T_odom_camera,
-            covariance=self._whereabouts.covariance,
+            covariance=self._whereabouts.uncertainty.covariance,
             located=outcome.located,
             metric=self._estimator.may_be_metric,
             relative_pose=relative,
@@ -167,6 +168,7 @@ class VisualOdometry:
         predicted = self._whereabouts.model.predicted((stamps[1] - stamps[0]) * 1e-9)
         expected = self._whereabouts.model.expected(*stamps)
         motion = self._estimator.relate(reference.view, view, watch, self._tracks_of(reference), predicted, expected)
+        motion = replace(motion, pose=with_common_error(motion.pose, self._config))
         still = motion.median_px() < self._config.keyframe_min_motion_px if len(motion.matches) else False
         state, reason = judge(motion.pose, stands_still=still, metric=self._estimator.metric, config=self._config)
         # One camera that turned on the spot is not lost, but where it looks is not known; nor where it is while it is to
@@ -202,9 +204,10 @@ class VisualOdometry:
             outcome.motion.pose,
             T_reference_current=estimate.T_reference_current,
             covariance=estimate.relative_covariance,
+            right_centre=None,
         )
         assert self._window_base is not None
-        placed = self._window_base.place.moved(estimate.T_window_camera, estimate.covariance)
+        placed = self._window_base.place.moved(Step(estimate.T_window_camera, estimate.covariance))
         return replace(outcome, motion=replace(outcome.motion, pose=pose), placed=placed)
 
     def _begin(self, view: View) -> Outcome:

@@ -60,3 +60,13 @@ class FrontEnd:
 
     def refine(self, features0: Features, features1: Features, matches: Matches) -> RefinedMatches:
         return self.refiner.refine(features0, features1, matches)
+
+    def refine_tracked(
+        self,
+        firsts: Sequence[Features],
+        number: NDArray[np.intp],
+        features1: Features,
+        matches: Matches,
+    ) -> RefinedMatches:
+        """As `refine`, of matches whose first keypoints lie in the views with the given numbers (M,)."""
+        return self.refiner.refine_tracked(firsts, number, features1, matches)

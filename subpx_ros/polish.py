@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from subpx_ros.datatypes import Array, Rig
+from subpx_ros.crowding import times_counted
+from subpx_ros.datatypes import Array, Rig, RightCentreEffect
 from subpx_ros.geometry import (
     essential_matrix,
     hat,
@@ -16,16 +17,23 @@ from subpx_ros.geometry import (
     se3,
     transform_points,
 )
-from subpx_ros.least_squares import SETTLED, Linearised, Prior, inverse_symmetric, minimise
+from subpx_ros.least_squares import SETTLED, Linearised, Prior, inverse_symmetric, minimise, with_shared_errors
 from subpx_ros.rectification import RightCentre
 from subpx_ros.triangulation import MINIMUM_DEPTH_M, StereoPoints, triangulate
 
+_DISPARITIES_ALIKE = 0.6
+"""Correlation of the errors of a point's disparity in two frames: both compare the same surface, seen from nearly the same place.
+0.5 to 0.8 on exact data, street and highway, near and far. See docs/performance.md."""
 _LEAST_DISPARITY_PX = 0.01
 """Points are not farther than this; their disparity is noise, and with the right principal point it may turn negative."""
 
 
 def polish_mono(
-    T_0_1: Array, rays0: Array, rays1: Array, covariances: tuple[Array, Array] | None = None
+    T_0_1: Array,
+    rays0: Array,
+    rays1: Array,
+    covariances: tuple[Array, Array] | None = None,
+    counted: Array | None = None,
 ) -> tuple[Array, Array] | None:
     """Least Sampson distance over rotation and direction of translation.
 
@@ -34,6 +42,7 @@ def polish_mono(
         rays0: inliers (M, 2) in normalised coordinates of camera 0.
         rays1: the same of camera 1.
         covariances: (M, 2, 2) of rays0 and of rays1, up to one common factor; None: all alike.
+        counted: (M,) how often the error of each match is, as `times_counted` has it; None: once.
 
     Returns:
         The pose, translation of unit length, and its covariance (6, 6) as RelativePose defines it; None where the
@@ -57,6 +66,8 @@ def polish_mono(
     if solved is None:
         return None
     T_0_1, covariance = solved
+    if counted is not None:
+        covariance = with_shared_errors(covariance, linearise(T_0_1), counted)
     basis = _tangent_basis(T_0_1[:3, 3])
     spread = np.zeros((6, 5))
     spread[:3, :2], spread[3:, 2:] = basis, np.eye(3)
@@ -104,6 +115,8 @@ class StereoPolish:
     """(6, 6) as RelativePose defines it."""
     right_centre: RightCentre
     """What this pair alone, with what was known before, says of the right camera's principal point."""
+    effect: RightCentreEffect
+    """Of what was known before."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +132,7 @@ def polish_stereo(
     rig: Rig,
     right_centre: RightCentre,
     settled: float = SETTLED,
+    neighbours_err_alike: bool = True,
 ) -> StereoPolish | None:
     """Least reprojection error in the current pair, each point weighted by the uncertainty of its triangulation.
 
@@ -129,6 +143,7 @@ def polish_stereo(
         rig: the cameras as calibrated.
         right_centre: what is known of the right camera's principal point; it is estimated along.
         settled: as `minimise` has it.
+        neighbours_err_alike: whether the covariance counts that; it takes time, and the pose is the same.
 
     Returns:
         None where the points do not determine the motion.
@@ -136,7 +151,8 @@ def polish_stereo(
     The noise of the reference pixels, of covariance R, reaches the residual through the point's depth, so the
     information of a residual is the inverse of C + J R J', with C the covariance of the current pixels and J its
     derivative by the reference ones: far points, whose depth is vague along the motion, lose weight just where they
-    should. Points without covariances carry equal independent noise.
+    should. What both pairs misjudge of a surface's disparity alike is taken from that sum (`_DISPARITIES_ALIKE`). Points
+    without covariances carry equal independent noise.
     """
     stereo = np.isfinite(current.disparity)
     observed = np.column_stack([current.left, current.left[:, 0] - current.disparity])
@@ -145,6 +161,9 @@ def polish_stereo(
     seen[~stereo, 2] = 0.0
     alike = np.broadcast_to(np.eye(3), (len(stereo), 3, 3))
     noise0, noise1 = (alike if each.covariance is None else each.covariance for each in (reference, current))
+    shared = _DISPARITIES_ALIKE * np.where(
+        stereo, np.sqrt(_disparity_variance(noise0) * _disparity_variance(noise1)), 0.0
+    )
 
     def information_at(state: _StereoState) -> Array:
         rig_at, T_1_0 = RightCentre(state.right_shift).applied_to(rig), invert(state.T_0_1)
@@ -152,6 +171,9 @@ def polish_stereo(
         _, by_point = _project_stereo(_in_front(transform_points(T_1_0, points)), rig_at)
         by_reference = _by_rows(by_point, T_1_0[:3, :3]) @ _points_by_pixels(points, rig_at)
         covariance = noise1 + by_reference @ noise0 @ by_reference.transpose(0, 2, 1)
+        alike_errors = shared[:, None] * by_reference[:, :, 2]
+        covariance[:, :, 2] -= alike_errors
+        covariance[:, 2, :] -= alike_errors
         covariance[~stereo, 2] = covariance[~stereo, :, 2] = [0.0, 0.0, 1.0]
         return inverse_symmetric(covariance)
 
@@ -181,7 +203,19 @@ def polish_stereo(
     if solved is None:
         return None
     state, covariance = solved
-    return StereoPolish(state.T_0_1, covariance[:6, :6], RightCentre(state.right_shift, float(covariance[6, 6])))
+    centre = RightCentre(state.right_shift, float(covariance[6, 6]))
+    by_shift = covariance[:6, 6] / right_centre.variance_px2
+    effect = RightCentreEffect(by_shift, right_centre.disparity_variance_px2)
+    unseen = (effect.variance_px2 - right_centre.variance_px2) * np.outer(by_shift, by_shift)
+    if neighbours_err_alike:
+        covariance = with_shared_errors(covariance, linearise(state), times_counted(reference.left))
+    return StereoPolish(state.T_0_1, covariance[:6, :6] + unseen, centre, effect)
+
+
+def _disparity_variance(covariance: Array) -> Array:
+    """(M,) px^2 from (M, 3, 3) of left x, left y and right x, less what left and right point have in common; 0 where that is all
+    or nothing is known."""
+    return np.nan_to_num(np.maximum(covariance[:, 2, 2] - covariance[:, 0, 0], 0.0))
 
 
 def _triangulate_all(points: StereoPoints, rig: Rig) -> Array:

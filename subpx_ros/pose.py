@@ -14,6 +14,7 @@ import poselib
 from numpy.typing import NDArray
 
 from subpx_ros.config import PoseConfig
+from subpx_ros.crowding import times_counted
 from subpx_ros.datatypes import Array, Camera, PoseStatus, RelativePose, Rig
 from subpx_ros.geometry import (
     essential_matrix,
@@ -185,7 +186,8 @@ def _solve_mono(
     covariances = None
     if covariance1 is not None and config.use_match_covariance:
         covariances = _ray_covariances(covariance1[inliers], camera0, camera1)
-    polished = polish_mono(_initial_pose(found), rays0[inliers], rays1[inliers], covariances)
+    counted = times_counted(points0[inliers])
+    polished = polish_mono(_initial_pose(found), rays0[inliers], rays1[inliers], covariances, counted)
     if polished is None:
         raise _NotFound(PoseStatus.DEGENERATE, "the inliers do not determine rotation and direction")
 
@@ -215,7 +217,7 @@ def _solve_stereo(
         inliers = _reprojection_errors(start, points, current.left, rig.left) < config.reprojection_threshold_px
     _require_inliers(inliers, config)
     _require_spread(reference.left[inliers], config)
-    polished = _polish(start, inliers, reference, current, rig, config, right_centre, _ON_THE_WAY)
+    polished = _polish(start, inliers, reference, current, rig, config, right_centre, _ON_THE_WAY, True)
     if polished is None:
         raise _NotFound(PoseStatus.DEGENERATE, "the inliers do not determine the motion")
     polished = _narrowed(polished, inliers, reference, current, rig, config, right_centre)
@@ -224,7 +226,8 @@ def _solve_stereo(
     errors = _reprojection_errors(polished.T_0_1, points, current.left, rig.left)
     inliers = errors < config.reprojection_threshold_px
     _require_inliers(inliers, config)
-    pose = RelativePose(PoseStatus.OK, "", polished.T_0_1, polished.covariance, metric=True, inliers=inliers)
+    found = polished.T_0_1, polished.covariance
+    pose = RelativePose(PoseStatus.OK, "", *found, metric=True, inliers=inliers, right_centre=polished.effect)
     return pose, polished.right_centre
 
 
@@ -237,9 +240,10 @@ def _polish(
     config: PoseConfig,
     right_centre: RightCentre,
     settled: float,
+    neighbours_err_alike: bool = False,
 ) -> StereoPolish | None:
     before, now = (_weighable(each[chosen], config) for each in (reference, current))
-    return polish_stereo(start, before, now, rig, right_centre, settled)
+    return polish_stereo(start, before, now, rig, right_centre, settled, neighbours_err_alike)
 
 
 def _narrowed(
@@ -260,7 +264,7 @@ def _narrowed(
             break
         polished = _polish(polished.T_0_1, near, reference, current, rig, config, right_centre, settled) or polished
     centre = replace(polished.right_centre, variance_px2=first.right_centre.variance_px2)
-    return StereoPolish(polished.T_0_1, first.covariance, centre)
+    return StereoPolish(polished.T_0_1, first.covariance, centre, first.effect)
 
 
 def _nearest(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from subpx_ros.datatypes import Array, TrackingState
+from subpx_ros.dead_reckoning import Step, Uncertainty
 from subpx_ros.judgement import TypicalVagueness, vagueness
 from subpx_ros.motion_model import Place
 from subpx_ros.relative_motion import Motion, View
@@ -44,9 +45,9 @@ class Outcome:
     stands_still: bool = False
     beside: bool = False
     """Whether it will not replace its reference, but stand beside it."""
-    placed: tuple[Array, Array] | None = None
-    """The pose (4, 4) in the odometry frame and its covariance (6, 6), where the window knows more than the motion."""
-    bridged: tuple[Array, Array] | None = None
+    placed: tuple[Array, Uncertainty] | None = None
+    """The pose (4, 4) in the odometry frame and its uncertainty, where the window knows more than the motion."""
+    bridged: tuple[Array, Uncertainty] | None = None
     """The same as the motion before predicts it, where none was found."""
 
     @property
@@ -95,7 +96,7 @@ class References:
         way = self._kept[-1].way
         if outcome.trust < TRUSTED or way is None:
             return outcome.trust == TRUSTED
-        return self._vagueness(outcome) <= vagueness(way.covariance)
+        return self._vagueness(outcome) <= vagueness(way.uncertainty.covariance)
 
     def best(self, outcomes: list[Outcome], stamp_ns: int, *, around_poor: bool) -> Outcome:
         """Of a frame that was related to one or more of them: what leaves the least doubt, then the least uncertainty.
@@ -126,7 +127,7 @@ class References:
             self._kept = [Reference(view, place)]
         else:
             known = self.is_first(reference) and outcome.trust == TRUSTED
-            way = Place(view.stamp_ns, pose.T_reference_current, pose.covariance) if known else None
+            way = Place(view.stamp_ns, pose.T_reference_current, Uncertainty(pose.covariance)) if known else None
             self._kept = [self._kept[0], Reference(view, place, reference.measured, way)]
 
     def _stands_beside(self, outcome: Outcome, stamp_ns: int, around_poor: bool) -> bool:
@@ -152,4 +153,5 @@ class References:
             return vagueness(pose.covariance)
         if reference.way is None:
             return np.inf
-        return vagueness(reference.way.moved(pose.T_reference_current, pose.covariance)[1])
+        _, uncertainty = reference.way.moved(Step(pose.T_reference_current, pose.covariance))
+        return vagueness(uncertainty.covariance)

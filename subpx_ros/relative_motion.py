@@ -130,20 +130,8 @@ class MotionEstimator:
             settings.odometry.window_keyframes,
             settings.pose.reprojection_threshold_px,
             settings.pose.use_match_covariance,
-            self._refine_again if self._front_end.refiner.name == "subpx" else None,
+            settings.odometry.window_followed if self._front_end.refiner.name == "subpx" else 0,
         )
-
-    def _refine_again(
-        self, anchor: View, features: NDArray[np.intp], view: View, expected: Array, growth: Array
-    ) -> tuple[Array, Array]:
-        """Points of an anchor in another view, as `window.following` asks for them."""
-        device, count = view.features.keypoints.device, len(features)
-        places, larger = (torch.from_numpy(each.astype(np.float32)).to(device) for each in (expected, growth))
-        numbers, scores = torch.arange(count, device=device), torch.ones(count, device=device)
-        matches = Matches(torch.from_numpy(features).to(device), numbers, scores, larger)
-        refined = self._front_end.refine(anchor.features, replace(view.features, keypoints=places), matches)
-        assert refined.covariance1 is not None
-        return refined.refined1, refined.covariance1
 
     def describe(self, frame: Frame, watch: Stopwatch) -> View:
         """Features of the left or only image, with the disparity of each where the right image or the depth has one."""
@@ -259,7 +247,7 @@ class MotionEstimator:
         Where it is not, something large may move by itself, and no match can be told to be wrong.
         """
         within_px = self._config.odometry.refine_within_px
-        if expected is None or within_px == 0.0:
+        if expected is None or within_px == 0.0 or not self.metric:
             return None
         indices0, indices1 = (indices.cpu().numpy() for indices in (found.indices0, found.indices1))
         points = reference.disparities.points(indices0, _places(reference, indices0), None)
@@ -277,32 +265,23 @@ class MotionEstimator:
 
     def _refine_tracks(self, tracks: Tracks, current: View, found: Matches, predicted: Array | None) -> RefinedMatches:
         """The second point of every match refined against the view that saw its point first."""
-        indices0 = found.indices0.cpu().numpy()
-        anchor, feature = tracks.anchor[indices0], torch.from_numpy(tracks.feature[indices0])
-        detected0 = tracks.views[-1].features.keypoints.cpu().numpy().astype(np.float64)[indices0]
+        indices0, device = found.indices0.cpu().numpy(), found.indices0.device
         growth = tracks.growth[indices0] * self._growth(tracks, indices0, predicted)
-        parts, order = [], []
-        for number in np.unique(anchor):
-            chosen = np.flatnonzero(anchor == number)
-            view, at = tracks.views[number], torch.from_numpy(chosen).to(found.indices0.device)
-            larger = torch.from_numpy(growth[chosen].astype(np.float32)).to(at.device)
-            own = Matches(feature[chosen].to(at.device), found.indices1[at], found.scores[at], larger)
-            parts.append(self._front_end.refine(view.features, current.features, own))
-            order.append(chosen)
-        if not parts:
-            return self._front_end.refine(tracks.views[-1].features, current.features, found)
-        back = np.argsort(np.concatenate(order), kind="stable")
-        # Refiners that move the first keypoint as well leave it behind: the point of a track stays where it is.
-        moved = [part.refined1 + part.detected0 - part.refined0 for part in parts]
-        covariances = [part.covariance1 for part in parts if part.covariance1 is not None]
-        covariance1 = np.concatenate(covariances)[back] if len(covariances) == len(parts) else None
-        return RefinedMatches(
-            detected0,
-            np.concatenate([part.detected1 for part in parts])[back],
-            tracks.seen_at[indices0],
-            np.concatenate(moved)[back],
-            found.scores.float().cpu().numpy(),
-            covariance1,
+        feature, larger = (
+            torch.from_numpy(a).to(device) for a in (tracks.feature[indices0], growth.astype(np.float32))
+        )
+        refined = self._front_end.refine_tracked(
+            [view.features for view in tracks.views],
+            tracks.anchor[indices0],
+            current.features,
+            replace(found, indices0=feature, growth=larger),
+        )
+        return replace(
+            refined,
+            detected0=tracks.views[-1].features.keypoints.cpu().numpy().astype(np.float64)[indices0],
+            refined0=tracks.seen_at[indices0],
+            # Refiners that move the first keypoint as well leave it behind: the point of a track stays where it is.
+            refined1=refined.refined1 + refined.detected0 - refined.refined0,
         )
 
     def _with_growth(self, found: Matches, tracks: Tracks, predicted: Array | None) -> Matches:

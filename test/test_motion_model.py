@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from subpx_ros.datatypes import Array, PoseStatus, RelativePose
+from subpx_ros.dead_reckoning import Step, Uncertainty
 from subpx_ros.geometry import exponential, invert, logarithm, rotation_from_vector, se3
 from subpx_ros.motion_model import MotionModel, Place
 
@@ -13,6 +14,7 @@ SECOND_NS = 1_000_000_000
 PERIOD_NS = SECOND_NS // 10
 TWIST = np.array([0.5, -0.1, 8.0, 0.02, 0.3, -0.05])
 NOTHING = np.zeros((6, 6))
+CERTAIN = Uncertainty(NOTHING)
 
 
 def driven(model: MotionModel, twist: Array, frames: int, start: int = 0) -> Array:
@@ -20,7 +22,7 @@ def driven(model: MotionModel, twist: Array, frames: int, start: int = 0) -> Arr
     T = model.last.T_odom_camera if model.last else np.eye(4)
     for frame in range(frames):
         T = T @ exponential(0.1 * twist) if model.last else T
-        model.measured(Place((start + frame) * PERIOD_NS, T, NOTHING))
+        model.measured(Place((start + frame) * PERIOD_NS, T, CERTAIN))
     return T
 
 
@@ -73,12 +75,12 @@ def test_its_certainty_covers_accelerations_that_it_has_seen() -> None:
     size = np.array([8.0, 8.0, 8.0, 4.0, 4.0, 4.0])
     for _ in range(150):
         model, T, velocity = MotionModel(), np.eye(4), TWIST.copy()
-        model.measured(Place(0, T, NOTHING))
+        model.measured(Place(0, T, CERTAIN))
         for frame in range(1, 31):
             velocity += 0.1 * size * rng.standard_normal(6)
             T = T @ exponential(0.1 * velocity)
             if frame < 30:
-                model.measured(Place(frame * PERIOD_NS, T, NOTHING))
+                model.measured(Place(frame * PERIOD_NS, T, CERTAIN))
         assert model.last is not None
         expected = model.expected(29 * PERIOD_NS, 30 * PERIOD_NS)
         assert expected is not None
@@ -90,7 +92,8 @@ def test_its_certainty_covers_accelerations_that_it_has_seen() -> None:
 def test_a_place_moves_with_its_covariance() -> None:
     turned = se3(rotation_from_vector(np.array([0.0, 0.0, np.pi / 2])), np.array([1.0, 2.0, 3.0]))
     unsure_heading = np.diag([0.0, 0.0, 0.0, 0.0, 0.0, 0.01])
-    T, covariance = Place(0, turned, unsure_heading).moved(se3(np.eye(3), np.array([2.0, 0.0, 0.0])), NOTHING)
+    ahead = Step(se3(np.eye(3), np.array([2.0, 0.0, 0.0])), NOTHING)
+    T, uncertainty = Place(0, turned, Uncertainty(unsure_heading)).moved(ahead)
     np.testing.assert_allclose(T[:3, 3], [1.0, 4.0, 3.0], atol=1e-12)
     # The way leads along y, so that a heading that is off shifts x, by the length of the way.
-    np.testing.assert_allclose(np.diag(covariance), [0.04, 0.0, 0.0, 0.0, 0.0, 0.01], atol=1e-12)
+    np.testing.assert_allclose(np.diag(uncertainty.covariance), [0.04, 0.0, 0.0, 0.0, 0.0, 0.01], atol=1e-12)

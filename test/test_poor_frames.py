@@ -13,6 +13,7 @@ from small_street import config, small_street
 
 from subpx_ros.datasets.street import StreetSequence
 from subpx_ros.datatypes import Features, Frame, OdometryResult, PoseStatus, RefinedMatches, RelativePose, TrackingState
+from subpx_ros.dead_reckoning import Uncertainty
 from subpx_ros.judgement import TypicalVagueness, vagueness
 from subpx_ros.motion_model import Place
 from subpx_ros.odometry import VisualOdometry
@@ -67,7 +68,7 @@ class Drive:
     def __init__(self, *, metric: bool = True) -> None:
         self.references = References(metric=metric)
         self.frame = 0
-        self.references.stand_beside(self._view(), Place(0, np.eye(4), np.zeros((6, 6))), measured=True)
+        self.references.stand_beside(self._view(), Place(0, np.eye(4), Uncertainty(np.zeros((6, 6)))), measured=True)
 
     def related(self, *variances: float, doubtful: bool = False) -> list[int]:
         """Go on to the next frame, whose pose in each reference has so many times the usual variance.
@@ -82,7 +83,7 @@ class Drive:
             if self.references.settled_by(outcomes[-1]):
                 break
         best = self.references.best(outcomes, self.frame * PERIOD_NS, around_poor=True)
-        place = Place(self.frame * PERIOD_NS, np.eye(4), np.zeros((6, 6)))
+        place = Place(self.frame * PERIOD_NS, np.eye(4), Uncertainty(np.zeros((6, 6))))
         self.references.follow(self._view(), place, best)
         return [outcome.reference.view.stamp_ns // PERIOD_NS for outcome in (*outcomes, best) if outcome.reference]
 

@@ -203,8 +203,32 @@ def test_indices_of_the_matches_are_followed(refiner: SubpxRefiner) -> None:
     assert np.allclose(refined.scores, [0.3, 0.2])
 
 
+def test_matches_with_several_first_views_are_refined_as_with_each_alone(refiner: SubpxRefiner) -> None:
+    """In any order, also where some view has none; with growth, which takes another way through the refiner, and without."""
+    firsts = [features(smooth_noise(seed), grid_keypoints()) for seed in (0, 1, 2)]
+    second = features(0.5 * (smooth_noise(0) + smooth_noise(2)), grid_keypoints() + 0.4)
+    number = np.array([2, 0, 2, 2, 0] * 30)
+    rng = np.random.default_rng(3)
+    indices0, indices1 = (torch.from_numpy(rng.permutation(len(second))[: len(number)]) for _ in range(2))
+    scores = torch.linspace(0.0, 1.0, len(number))
+    for growth in (None, torch.linspace(0.9, 1.4, len(number))):
+        together = refiner.refine_tracked(firsts, number, second, Matches(indices0, indices1, scores, growth))
+        assert together.covariance1 is not None
+        for view in (0, 2):
+            own = torch.from_numpy(np.flatnonzero(number == view))
+            larger = None if growth is None else growth[own]
+            matches = Matches(indices0[own], indices1[own], scores[own], larger)
+            alone = refiner.refine(firsts[view], second, matches)
+            assert alone.covariance1 is not None
+            for name in ("detected0", "detected1", "refined0", "refined1", "scores", "covariance1"):
+                assert np.allclose(getattr(together, name)[own], getattr(alone, name), atol=1e-4), name
+
+
 def test_no_matches(refiner: SubpxRefiner) -> None:
     refined = refine(refiner, smooth_noise(), torch.zeros(0, 2), smooth_noise(), torch.zeros(0, 2))
+    assert len(refined) == 0 and refined.refined1.shape == (0, 2)
+    view, none = features(smooth_noise(), grid_keypoints()), torch.zeros(0, dtype=torch.long)
+    refined = refiner.refine_tracked([view], np.zeros(0, dtype=np.intp), view, Matches(none, none, torch.zeros(0)))
     assert len(refined) == 0 and refined.refined1.shape == (0, 2)
 
 

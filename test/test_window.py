@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
-from subpx_ros.datatypes import Camera, Features, Rig
+from subpx_ros.datatypes import Camera, Rig
 from subpx_ros.geometry import homogeneous, invert, rotation_from_vector, se3, transform_points, vector_from_rotation
-from subpx_ros.relative_motion import View
-from subpx_ros.triangulation import Disparities
-from subpx_ros.window.bundle import Bundle, Indices, Points, Sightings, WindowCamera, information_root
-from subpx_ros.window.following import follow, unmatched_points
+from subpx_ros.window.bundle import Bundle, Points, Sightings, WindowCamera, information_root
+from subpx_ros.window.choice import spread_over_image
 from subpx_ros.window.normal import linearise, normal_equations, retract
-from subpx_ros.window.prior import Prior
+from subpx_ros.window.prior import Prior, without_frame
 from subpx_ros.window.solver import Solution, marginalised, solve
 
 Array = NDArray[np.float64]
@@ -46,6 +43,8 @@ def scene(seed: int, noise: float) -> tuple[Bundle, Array]:
         1.0 / depth,
         focal_baseline / depth + noise * rng.normal(size=COUNT),
         np.full(COUNT, 1.0 / max(noise, 0.1)),
+        np.zeros((COUNT, 2)),
+        np.full(COUNT, np.inf),
     )
     parts = []
     for frame in range(1, FRAMES):
@@ -144,6 +143,13 @@ def test_exact_points_give_the_exact_poses() -> None:
     np.testing.assert_allclose(bundle.positions, poses[:, :3, 3], atol=1e-7)
 
 
+def test_a_long_way_takes_more_than_one_step() -> None:
+    bundle, poses = scene(2, 0.0)
+    shaken(bundle, 3)
+    solved(bundle)
+    np.testing.assert_allclose(bundle.positions, poses[:, :3, 3], atol=1e-4)
+
+
 def test_a_few_wild_sightings_hardly_matter() -> None:
     bundle, poses = scene(4, 0.1)
     bundle.sightings.left[::20] += [30.0, -12.0]
@@ -159,6 +165,7 @@ def test_covariance_covers_the_error() -> None:
     values = []
     for seed in range(60):
         bundle, poses = scene(100 + seed, 0.2)
+        solved(bundle)
         solution = solved(bundle)
         turn = vector_from_rotation(bundle.rotations[-1] @ poses[-1, :3, :3].T)
         error = np.concatenate([bundle.positions[-1] - poses[-1, :3, 3], turn])
@@ -177,61 +184,44 @@ def test_disparities_count_for_what_their_variances_say() -> None:
     assert deviations[1] > 4.0 * deviations[0]
 
 
-def test_what_is_given_up_is_remembered() -> None:
-    """Without the oldest frame, but with the prior that it leaves, the others stay where they were, as sure as before."""
+def without(bundle: Bundle, points: NDArray[np.bool_]) -> Bundle:
+    """The bundle without some of its points, its poses its own."""
+    rest = bundle.part(~points)
+    return Bundle(rest.rotations.copy(), rest.positions.copy(), 0.0, rest.points, rest.sightings)
+
+
+@pytest.mark.parametrize("given_up", ["points that ended", "the oldest frame"])
+def test_what_is_given_up_is_remembered(given_up: str) -> None:
+    """The rest, with the prior that is left, stays where it was, as sure as before."""
     bundle, poses = scene(6, 0.2)
     prior = Prior.of_first_frame(poses[0], FIRST)
     for _ in range(3):
         before = solved(bundle, prior)
-    left = marginalised(bundle, WINDOW_CAMERA, prior)
-    kept = bundle.points.anchor != 0
-    number = np.cumsum(kept) - 1
-    sightings = bundle.sightings.select(kept[bundle.sightings.point] & (bundle.sightings.frame > 0))
-    sightings.point, sightings.frame = number[sightings.point], sightings.frame - 1
-    points = bundle.points.select(kept)
-    points.anchor = points.anchor - 1
-    rest = Bundle(bundle.rotations[1:].copy(), bundle.positions[1:].copy(), 0.0, points, sightings)
-    rest.sort()
+    oldest = given_up == "the oldest frame"
+    gone = bundle.points.anchor == 0 if oldest else np.arange(COUNT) % 2 == 0
+    left = marginalised(bundle.part(gone), WINDOW_CAMERA, prior, before.at.variance)
+    rest = without(bundle, gone)
+    if oldest:
+        left = without_frame(left, 0)
+        rest.rotations, rest.positions = rest.rotations[1:], rest.positions[1:]
+        rest.points.anchor, rest.sightings.frame = rest.points.anchor - 1, rest.sightings.frame - 1
     after = solved(rest, left)
     deviation = np.sqrt(np.diag(before.of_pose(bundle, FRAMES - 1))[:3])
     assert np.all(np.abs(rest.positions[-1] - bundle.positions[-1]) < 0.3 * deviation)
-    again = np.sqrt(np.diag(after.of_pose(rest, FRAMES - 2))[:3])
+    again = np.sqrt(np.diag(after.of_pose(rest, rest.frames - 1))[:3])
     np.testing.assert_allclose(again, deviation, rtol=0.25)
     np.testing.assert_allclose(left.about(np.ones(3)).about(left.centre).matrix, left.matrix, rtol=1e-6, atol=1e-3)
 
 
-def _view(height: int = 370, width: int = 1200) -> View:
-    image, none = torch.zeros(height, width), torch.zeros(0)
-    return View(0, Features(torch.zeros(0, 2), none, torch.zeros(0, 1), image), Disparities(np.zeros(0)))
-
-
-@pytest.mark.parametrize("kind", ["found", "uncertain", "elsewhere"])
-def test_unmatched_points_are_followed_where_the_refiner_finds_them(kind: str) -> None:
-    """Every third sighting of the newest frame is missing; a refiner that knows the truth is asked for it."""
-    bundle, _ = scene(8, 0.0)
-    newest = FRAMES - 1
-    true = np.full((COUNT, 2), np.nan)
-    last = bundle.sightings.frame == newest
-    true[bundle.sightings.point[last]] = bundle.sightings.left[last]
-    bundle.sightings = bundle.sightings.select(~last | (bundle.sightings.point % 3 > 0))
-    missing = unmatched_points(bundle)
-    assert np.array_equal(missing, np.arange(0, COUNT, 3))
-    bundle.positions[-1] += [0.0, 0.0, 0.01]
-
-    def refine(anchor: View, features: Indices, view: View, expected: Array, growth: Array) -> tuple[Array, Array]:
-        assert view is views[-1] and np.all((growth > 0.7) & (growth <= 1.5))
-        assert all(views[frame] is anchor for frame in bundle.points.anchor[features])
-        assert np.max(np.abs(expected - true[features])) < 1.5
-        places = true[features] + (0.0 if kind != "elsewhere" else 30.0)
-        deviation = 0.1 if kind != "uncertain" else 3.0
-        return places, np.tile(deviation**2 * np.eye(2), (len(features), 1, 1))
-
-    views = [_view() for _ in range(FRAMES)]
-    found = follow(bundle, WINDOW_CAMERA, views, refine, largest_growth=1.5, reach_px=2.0, floor_px2=0.0)
-    if kind != "found":
-        assert len(found) == 0
-        return
-    assert len(found) > 0.7 * len(missing) and set(found.point) <= set(missing)
-    assert np.all(found.frame == newest) and not found.disparity_root.any()
-    assert np.array_equal(found.left, true[found.point])
-    np.testing.assert_allclose(found.left_root, np.tile(10.0 * np.eye(2), (len(found), 1, 1)))
+def test_points_are_chosen_all_over_the_image_the_best_first() -> None:
+    """A crowd in one corner, which is worth most, and a few points elsewhere."""
+    rng = np.random.default_rng(9)
+    crowd, few = rng.uniform(0.0, 70.0, (200, 2)), rng.uniform([100.0, 100.0], [1200.0, 370.0], (20, 2))
+    pixels = np.concatenate([crowd, few])
+    worth = np.concatenate([np.arange(100.0, 300.0), np.zeros(20)])
+    chosen = spread_over_image(pixels, worth, 60)
+    assert len(chosen) == 60 and np.all(np.diff(chosen) > 0)
+    assert set(range(200, 220)) <= set(chosen), "every square has its share"
+    assert set(chosen[chosen < 200]) == set(range(160, 200)), "of a square the best"
+    assert np.array_equal(spread_over_image(pixels, worth, 500), np.arange(220))
+    assert len(spread_over_image(pixels[:0], worth[:0], 5)) == 0 == len(spread_over_image(pixels, worth, 0))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch.nn.functional import pad
+from torch.nn.functional import conv2d, pad
 
 from subpx_ros.config import MatchingConfig
 
@@ -133,11 +133,7 @@ def _along_row(
     templates, usable = _templates(image0.pixels, columns, rows, radius)
     leftmost = columns - disparities[-1]
     strips = image1.pixels.cut(leftmost - radius, rows - radius, (count + side - 1, side))
-    products = strips.new_zeros(len(columns), count)
-    for y in range(side):
-        for x in range(side):
-            products.addcmul_(strips[:, y, x : x + count], templates[:, y, x, None])
-    correlation = products / image1.lengths.cut(leftmost, rows, (count, 1))[:, 0]
+    correlation = _products(strips, templates)[:, 0] / image1.lengths.cut(leftmost, rows, (count, 1))[:, 0]
     best, place = correlation.max(dim=1)
     near = (torch.arange(count, device=place.device) - place[:, None]).abs() <= _NEIGHBOURHOOD
     second = correlation.masked_fill_(near, -1.0).amax(dim=1)
@@ -152,18 +148,21 @@ def _around(
     radius, side, shifts = _FINE_RADIUS, 2 * _FINE_RADIUS + 1, 2 * _FINE_REACH + 1
     templates, usable = _templates(image0, places0[:, 0], places0[:, 1], radius)
     columns, rows = (places1 - radius - _FINE_REACH).unbind(dim=1)
-    # The keypoints come last, so that every step works along memory.
-    windows = image1.cut(columns, rows, (side + shifts - 1, side + shifts - 1)).permute(1, 2, 0).contiguous()
-    templates = templates.permute(1, 2, 0).contiguous()
-    products = windows.new_zeros(shifts, shifts, len(places0))
-    for y in range(side):
-        for x in range(side):
-            products.addcmul_(windows[y : y + shifts, x : x + shifts], templates[y, x])
-    correlation = (products / _lengths(windows, (0, 1), side)).permute(2, 0, 1)
+    windows = image1.cut(columns, rows, (side + shifts - 1, side + shifts - 1))
+    # The keypoints come last, so that every sum works along memory.
+    lengths = _lengths(windows.permute(1, 2, 0).contiguous(), (0, 1), side).permute(2, 0, 1)
+    correlation = _products(windows, templates) / lengths
     scores, best = correlation.flatten(1).max(dim=1)
     row, column = best // shifts, best % shifts
     shift = torch.stack([column - _FINE_REACH, row - _FINE_REACH], dim=1).float()
     return shift + _peak(correlation, row, column), torch.where(usable, scores, -1.0)
+
+
+def _products(windows: torch.Tensor, templates: torch.Tensor) -> torch.Tensor:
+    """Sums of products (N, H - h + 1, W - w + 1) of each template (N, h, w) at all places within its window (N, H, W)."""
+    if len(templates) == 0:
+        return windows.new_zeros(0, *(size - own + 1 for size, own in zip(windows.shape[1:], templates.shape[1:])))
+    return conv2d(windows[None], templates[:, None], groups=len(templates))[0]
 
 
 def _peak(correlation: torch.Tensor, row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:

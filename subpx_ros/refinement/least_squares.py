@@ -1,32 +1,60 @@
-"""Least-squares matching: the right point of a rectified pair to a fraction of a pixel, with its covariance.
+"""Least-squares matching: the second place of a point to a fraction of a pixel, with its covariance.
 
 Gruen, "Adaptive least squares correlation", 1985, in the inverse compositional form of Baker and Matthews, 2004: the
-derivatives of the left patch serve every step. A patch moves by a shift along and across the row, and its disparity may
-change linearly over it, as that of every plane does; gain and offset of the grey are free. It takes a tenth of the time
-of a network, and the two images of a pair, taken at one instant, differ by little else.
+derivatives of the first patch serve every step; gain and offset of the grey are free. It takes a tenth of the time of a
+network. In a rectified pair, whose images differ by little else, a patch moves by a shift along and across the row, and
+its disparity may change linearly over it, as that of every plane does. From one frame to a later one it moves by a
+shift, and how it is deformed is given.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch.nn.functional import grid_sample
 
-from subpx_ros.refinement.patches import sample_patches
+from subpx_ros.refinement.patches import PatchSource, sample_patches, sample_warped_patches
 
-_RADIUS, _SIGMA_PX = 5, 3.0
-"""Half the side of the patches, and the width of the Gaussian that weighs their pixels."""
+
+@dataclass(frozen=True)
+class _Shape:
+    """Of patches: half their side, and the width of the Gaussian that weighs their pixels (px)."""
+
+    radius: int
+    sigma_px: float
+
+    @property
+    def size(self) -> int:
+        return 2 * self.radius + 1
+
+    def pixels(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Column and row (P,) of the pixels, the middle being 0, and the root of their weights."""
+        steps = torch.arange(-self.radius, self.radius + 1.0, device=device)
+        x, y = steps.repeat(len(steps)), steps.repeat_interleave(len(steps))
+        weights = torch.exp(-(x**2 + y**2) / (2.0 * self.sigma_px**2))
+        return x, y, (weights / weights.sum()).sqrt()
+
+
+_RIGHT, _LATER = _Shape(5, 3.0), _Shape(7, 4.0)
+"""In the right image and in later ones, where the deformation is known and a larger patch finds more to hold on to."""
 _STEPS = 3
 _NOISE = 0.01
 """Standard deviation of the grey, white being 1, when nothing else is known."""
 _PRIOR = (3.0, 0.7, 0.15, 0.15)
 """Standard deviations of the shift along and across the row (px) and of the slopes of the disparity (px / px)."""
+_LATER_PRIOR = (3.0, 3.0)
+"""Of the shift to a later frame (px)."""
+_LEAST_EXPLAINED = 0.5
+"""Of the grey's variance in a first patch, by the second: a place that shows less of it is another one."""
 _TINY = 1e-6
 """Added to contrasts that are divided by: patches may be even."""
 _VARIANCE_SCALE = 9.0
 """How much larger squared errors are on exact data than the grey's residuals say, which neighbours share."""
+_LATER_VARIANCE_SCALE = 2.5
+"""The same of places in later frames: the change of view is among their residuals (`docs/performance.md`)."""
 
 
 @dataclass(frozen=True)
@@ -52,47 +80,106 @@ def match_least_squares(
         places0: (N, 2) float32 pixels of the left image.
         places1: (N, 2) float32 pixels of the right one, good to a pixel or two.
     """
-    steps = torch.arange(-_RADIUS, _RADIUS + 1.0, device=left.device)
-    x, y = steps.repeat(len(steps)), steps.repeat_interleave(len(steps))
-    weights = torch.exp(-(x**2 + y**2) / (2.0 * _SIGMA_PX**2))
-    root = (weights / weights.sum()).sqrt()
-    level, rows = _left_rows(left, places0, x, y, root)
-    # Offset and gain of the grey are taken away from sums over the pixels, which are few, instead of from the pixels.
-    sums = rows @ root
-    products = rows @ rows.transpose(1, 2) - sums[:, :, None] * sums[:, None]
-    contrast = products[:, -1, -1].clamp(min=0.0).sqrt()[:, None]
-    explained = products[:, :-1, -1] / (contrast + _TINY)
-    prior = torch.diag((_NOISE / torch.tensor(_PRIOR, device=left.device)) ** 2)
-    inverse = torch.linalg.inv(products[:, :-1, :-1] - explained[:, :, None] * explained[:, None] + prior)
-
+    x, y, root = _RIGHT.pixels(left.device)
+    level, by_x, by_y, grey = _rows(sample_patches(left, places0, _RIGHT.size + 2), root)
+    template = _Template(level, [by_x, by_y, by_x * x, by_x * y], grey, _PRIOR, root)
     warp = _warp(x, y)
-    moved = places0.new_zeros(len(places0), len(_PRIOR))
-    for _ in range(_STEPS):
-        seen = (_sampled(right, places1, moved, warp) - level) * root
-        mean = (seen @ root)[:, None]
-        common = (rows @ seen[:, :, None])[:, :, 0] - sums * mean
-        spread = (seen.square().sum(dim=1, keepdim=True) - mean.square()).clamp(min=0.0)
-        gain = contrast / (spread.sqrt() + _TINY)
-        slope = gain * (common[:, :-1] - explained * common[:, -1:] / (contrast + _TINY)) + moved @ prior
-        moved = moved - (inverse @ slope[:, :, None])[:, :, 0]
-    residual = contrast.square() + gain.square() * spread - 2.0 * gain * common[:, -1:]
-    variance = residual.clamp(min=0.0) + _NOISE**2
-    pixels = 4.0 * math.pi * _SIGMA_PX**2
-    covariance = (_VARIANCE_SCALE / pixels) * variance[:, :, None] * inverse[:, :2, :2]
-    return RightPoints(places1 + moved[:, :2], covariance, -moved[:, 2:])
+    moved, covariance, _ = template.moved(lambda moved: _sampled(right, places1, moved, warp))
+    scale = _VARIANCE_SCALE / (4.0 * math.pi * _RIGHT.sigma_px**2)
+    return RightPoints(places1 + moved[:, :2], scale * covariance, -moved[:, 2:])
 
 
-def _left_rows(
-    image: torch.Tensor, places: torch.Tensor, x: torch.Tensor, y: torch.Tensor, root: torch.Tensor
+def first_patches(image: torch.Tensor, places: torch.Tensor, warp: torch.Tensor) -> torch.Tensor:
+    """Patches (N, 17, 17) around places (N, 2) of an image (H, W), as a later view is expected to show them, where a step
+    in the later view is `warp` (N, 2, 2) times as large in this image."""
+    return sample_warped_patches(image, places, _LATER.size + 2, warp)
+
+
+def later_image(image: torch.Tensor) -> PatchSource:
+    """An image (H, W), prepared for `follow_least_squares`."""
+    return PatchSource(image, _LATER.size)
+
+
+def follow_least_squares(
+    first: torch.Tensor, later: PatchSource, places: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The grey (N, 1) in the middle of patches, and (N, 5, P): their derivatives by the four parameters and their grey
-    beyond that of the middle, times the roots (P,) of the pixels' weights."""
-    patches = sample_patches(image, places, 2 * _RADIUS + 3)
-    level = patches[:, _RADIUS + 1, _RADIUS + 1, None]
+    """Where a later image shows what first patches show, (N, 2) pixels, and the covariance (N, 2, 2) px^2, which is
+    infinite where it does not show it.
+
+    Args:
+        first: (N, 17, 17) of any number of `first_patches`.
+        later: the later image.
+        places: (N, 2) float32 pixels of it, good to a pixel or two.
+    """
+    _, _, root = _LATER.pixels(first.device)
+    level, by_x, by_y, grey = _rows(first, root)
+    template = _Template(level, [by_x, by_y], grey, _LATER_PRIOR, root)
+    moved, covariance, explained = template.moved(lambda moved: later.sample(places + moved, _LATER.size).flatten(1))
+    scale = _LATER_VARIANCE_SCALE / (4.0 * math.pi * _LATER.sigma_px**2)
+    return places + moved, torch.where((explained > _LEAST_EXPLAINED)[:, None], scale * covariance, torch.inf)
+
+
+class _Template:
+    """First patches, prepared for any number of steps.
+
+    Offset and gain of the grey are taken away from sums over the pixels, which are few, instead of from the pixels.
+    """
+
+    def __init__(
+        self,
+        level: torch.Tensor,
+        derivatives: list[torch.Tensor],
+        grey: torch.Tensor,
+        deviations: tuple[float, ...],
+        root: torch.Tensor,
+    ) -> None:
+        """
+        Args:
+            level: (N, 1) grey in the middle.
+            derivatives: (N, P) by each parameter, times the roots of the pixels' weights.
+            grey: (N, P) beyond the level, likewise.
+            deviations: of the parameters, about zero; the first two are the shift.
+            root: (P,)
+        """
+        self._level, self._root = level, root
+        self._rows = torch.stack([*derivatives, grey], dim=1)
+        self._sums = self._rows @ root
+        products = self._rows @ self._rows.transpose(1, 2) - self._sums[:, :, None] * self._sums[:, None]
+        self._contrast = products[:, -1, -1].clamp(min=0.0).sqrt()[:, None]
+        self._explained = products[:, :-1, -1] / (self._contrast + _TINY)
+        self._prior = torch.diag((_NOISE / torch.tensor(deviations, device=level.device)) ** 2)
+        explained = self._explained[:, :, None] * self._explained[:, None]
+        self._inverse = torch.linalg.inv(products[:, :-1, :-1] - explained + self._prior)
+
+    def moved(self, sample: Callable[[torch.Tensor], torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The parameters (N, K), for the shift (N, 2, 2) px^2 what the grey's residuals say of its covariance if one pixel
+        were all that is seen, and (N, 1) the share of the first patches' variance that the second ones explain.
+
+        Args:
+            sample: gives the second patches (N, P) for parameters (N, K).
+        """
+        moved = self._explained.new_zeros(self._explained.shape)
+        for _ in range(_STEPS):
+            seen = (sample(moved) - self._level) * self._root
+            mean = (seen @ self._root)[:, None]
+            common = (self._rows @ seen[:, :, None])[:, :, 0] - self._sums * mean
+            spread = (seen.square().sum(dim=1, keepdim=True) - mean.square()).clamp(min=0.0)
+            gain = self._contrast / (spread.sqrt() + _TINY)
+            slope = common[:, :-1] - self._explained * common[:, -1:] / (self._contrast + _TINY)
+            moved = moved - (self._inverse @ (gain * slope + moved @ self._prior)[:, :, None])[:, :, 0]
+        residual = self._contrast.square() + gain.square() * spread - 2.0 * gain * common[:, -1:]
+        explained = 1.0 - residual / (self._contrast.square() + _TINY)
+        variance = residual.clamp(min=0.0) + _NOISE**2
+        return moved, variance[:, :, None] * self._inverse[:, :2, :2], explained
+
+
+def _rows(patches: torch.Tensor, root: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The grey (N, 1) in the middle of patches (N, S + 2, S + 2), and (N, S^2) their derivatives along row and column and
+    their grey beyond that of the middle, times the roots (S^2,) of the pixels' weights."""
+    level = patches[:, patches.shape[1] // 2, patches.shape[1] // 2, None]
     by_x = (0.5 * root) * (patches[:, 1:-1, 2:] - patches[:, 1:-1, :-2]).flatten(1)
     by_y = (0.5 * root) * (patches[:, 2:, 1:-1] - patches[:, :-2, 1:-1]).flatten(1)
-    grey = root * (patches[:, 1:-1, 1:-1].flatten(1) - level)
-    return level, torch.stack([by_x, by_y, by_x * x, by_x * y, grey], dim=1)
+    return level, by_x, by_y, root * (patches[:, 1:-1, 1:-1].flatten(1) - level)
 
 
 def _warp(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch.nn.functional import grid_sample
 
 
 def crop_patches(maps: torch.Tensor, keypoints: torch.Tensor, radius: int) -> torch.Tensor:
@@ -84,3 +85,17 @@ def sample_scaled_patches(
 
     rows = [torch.lerp(pixels(row), pixels(row + right), across) for row in (0, below)]
     return torch.lerp(rows[0], rows[1], down)
+
+
+def sample_warped_patches(image: torch.Tensor, keypoints: torch.Tensor, size: int, warp: torch.Tensor) -> torch.Tensor:
+    """As `sample_patches`, but a step in a patch is `warp` (N, 2, 2) times as large in the image."""
+    height, width = image.shape
+    steps = torch.arange(size, device=image.device) - (size - 1) / 2
+    pixels = torch.stack([steps.repeat(size), steps.repeat_interleave(size), torch.ones_like(steps).repeat(size)])
+    places = torch.cat([warp, keypoints[:, :, None]], dim=2).transpose(1, 2)
+    # In the units of grid_sample, where the image reaches from -1 to 1.
+    half = keypoints.new_tensor([width, height]) / 2.0
+    places = places / half
+    places[:, 2] += 0.5 / half - 1.0
+    grid = (pixels.T @ places)[None]
+    return grid_sample(image[None, None], grid, padding_mode="border", align_corners=False).view(-1, size, size)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from subpx_ros.datatypes import Features, Matches, RefinedMatches
 
@@ -30,21 +33,82 @@ class Refiner(ABC):
     def refine(self, features0: Features, features1: Features, matches: Matches) -> RefinedMatches:
         """The matched keypoints of two views, before and after refinement; any number of matches, none included."""
         detected0 = features0.keypoints[matches.indices0]
-        detected1 = features1.keypoints[matches.indices1]
-        refinement = Refinement(detected0, detected1)
-        if len(matches):
-            with torch.inference_mode():
-                refinement = self._refine(features0, features1, matches)
-        positions = torch.stack([detected0, detected1, refinement.refined0, refinement.refined1])
-        arrays = positions.cpu().numpy().astype(np.float64)
-        scores = matches.scores.float().cpu().numpy()
-        covariance1 = refinement.covariance1
-        predicted = None if covariance1 is None else covariance1.cpu().numpy().astype(np.float64)
-        return RefinedMatches(arrays[0], arrays[1], arrays[2], arrays[3], scores, predicted)
+        refine = partial(self._refine, features0, features1, matches)
+        return _refined(refine, detected0, features1.keypoints[matches.indices1], matches)
+
+    def refine_tracked(
+        self,
+        firsts: Sequence[Features],
+        number: NDArray[np.intp],
+        features1: Features,
+        matches: Matches,
+    ) -> RefinedMatches:
+        """As `refine`, of matches whose first keypoints lie in several views.
+
+        Args:
+            firsts: these views.
+            number: (M,) which of them each match's first index is one of.
+            features1: the second view.
+            matches: of the first views with it.
+        """
+        order = np.argsort(number, kind="stable")
+        there, on_device = torch.from_numpy(number[order]), torch.from_numpy(order).to(matches.indices0.device)
+        growth = None if matches.growth is None else matches.growth[on_device]
+        ordered = Matches(matches.indices0[on_device], matches.indices1[on_device], matches.scores[on_device], growth)
+        own = ordered.indices0.split(torch.bincount(there, minlength=len(firsts)).tolist())
+        detected0 = torch.cat([view.keypoints[indices] for view, indices in zip(firsts, own, strict=True)])
+        refine = partial(self._refine_tracked, firsts, there, features1, ordered)
+        refined = _refined(refine, detected0, features1.keypoints[ordered.indices1], ordered)
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        return RefinedMatches(
+            refined.detected0[back],
+            refined.detected1[back],
+            refined.refined0[back],
+            refined.refined1[back],
+            refined.scores[back],
+            None if refined.covariance1 is None else refined.covariance1[back],
+        )
 
     @abstractmethod
     def _refine(self, features0: Features, features1: Features, matches: Matches) -> Refinement:
         """The refinement of at least one match."""
+
+    def _refine_tracked(
+        self, firsts: Sequence[Features], number: torch.Tensor, features1: Features, matches: Matches
+    ) -> Refinement:
+        """The same of matches whose first keypoints lie in the views with the given numbers (M,), on the CPU and rising."""
+        parts: list[Refinement] = []
+        for index, count in zip(
+            *(each.tolist() for each in number.unique_consecutive(return_counts=True)), strict=True
+        ):
+            start = sum(len(part.refined0) for part in parts)
+            chosen = slice(start, start + count)
+            growth = None if matches.growth is None else matches.growth[chosen]
+            own = Matches(matches.indices0[chosen], matches.indices1[chosen], matches.scores[chosen], growth)
+            parts.append(self._refine(firsts[index], features1, own))
+        covariances = [part.covariance1 for part in parts if part.covariance1 is not None]
+        return Refinement(
+            torch.cat([part.refined0 for part in parts]),
+            torch.cat([part.refined1 for part in parts]),
+            torch.cat(covariances) if len(covariances) == len(parts) else None,
+        )
+
+
+def _refined(
+    refine: Callable[[], Refinement], detected0: torch.Tensor, detected1: torch.Tensor, matches: Matches
+) -> RefinedMatches:
+    """Detected keypoints (M, 2) and what `refine` makes of them, where there are any."""
+    refinement = Refinement(detected0, detected1)
+    if len(matches):
+        with torch.inference_mode():
+            refinement = refine()
+    positions = torch.stack([detected0, detected1, refinement.refined0, refinement.refined1])
+    arrays = positions.cpu().numpy().astype(np.float64)
+    scores = matches.scores.float().cpu().numpy()
+    covariance1 = refinement.covariance1
+    predicted = None if covariance1 is None else covariance1.cpu().numpy().astype(np.float64)
+    return RefinedMatches(arrays[0], arrays[1], arrays[2], arrays[3], scores, predicted)
 
 
 class NoRefiner(Refiner):

@@ -10,7 +10,8 @@ a match could be at all. The first keypoint stays, so that tracks and stereo pai
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -257,6 +258,20 @@ class SubpxRefiner(Refiner):
         )
         return Refinement(keypoints0, refined1, covariance1)
 
+    def _refine_tracked(
+        self, firsts: Sequence[Features], number: torch.Tensor, features1: Features, matches: Matches
+    ) -> Refinement:
+        if matches.growth is None:
+            return super()._refine_tracked(firsts, number, features1, matches)
+        own = matches.indices0.split(torch.bincount(number, minlength=len(firsts)).tolist())
+        keypoints0 = torch.cat([view.keypoints[indices] for view, indices in zip(firsts, own, strict=True)])
+        keypoints1 = features1.keypoints[matches.indices1]
+        images = [view.image for view in firsts]
+        refined = refine_tracked(
+            self._network, (keypoints0, keypoints1), images, number, features1.image, matches.growth
+        )
+        return Refinement(keypoints0, *refined)
+
 
 def refine_second(
     network: SubpxNetwork,
@@ -275,23 +290,64 @@ def refine_second(
         images: (H, W) of either view, grey in [0, 1].
         growth: (M,) how much larger the second view shows a place; its first patch is magnified by it. None: not known.
     """
-    growth = torch.ones(0, device=images[0].device) if growth is None else growth.clamp(*_GROWTH)
-    source0 = None if len(growth) else PatchSource(images[0], PATCH_SIZE)
-    source1 = PatchSource(images[1], PATCH_SIZE)
+    if growth is None:
+        source = PatchSource(images[0], PATCH_SIZE)
+        return _refine_parts(network, lambda part: source.sample(keypoints[0][part], PATCH_SIZE), keypoints, images)
+    return refine_tracked(
+        network, keypoints, [images[0]], torch.zeros(len(growth), dtype=torch.long), images[1], growth
+    )
 
-    def refine(part: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-        points0, points1, larger = part
-        if source0 is None:
-            patches0 = sample_scaled_patches(images[0], points0, PATCH_SIZE, larger)
-        else:
-            patches0 = source0.sample(points0, PATCH_SIZE)
-        last = network(patches0, partial(_sample_moved, source1, points1))[-1]
+
+def refine_tracked(
+    network: SubpxNetwork,
+    keypoints: tuple[torch.Tensor, torch.Tensor],
+    firsts: Sequence[torch.Tensor],
+    number: torch.Tensor,
+    second: torch.Tensor,
+    growth: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `refine_second`, of matches whose first keypoints lie in several images of one size.
+
+    Args:
+        network: the refiner's network.
+        keypoints: (M, 2) of the first images and of the second one, pixels.
+        firsts: (H, W) each.
+        number: (M,) of the first images, on the CPU, rising.
+        second: (H, W)
+        growth: (M,)
+    """
+    growth = growth.clamp(*_GROWTH)
+
+    def sample(part: slice) -> torch.Tensor:
+        which, counts = number[part].unique_consecutive(return_counts=True)
+        own = zip(*(each[part].split(counts.tolist()) for each in (keypoints[0], growth)), strict=True)
+        patches = [
+            sample_scaled_patches(firsts[index], points, PATCH_SIZE, larger)
+            for index, (points, larger) in zip(which.tolist(), own, strict=True)
+        ]
+        return torch.cat(patches) if len(patches) != 1 else patches[0]
+
+    return _refine_parts(network, sample, keypoints, (firsts[0], second))
+
+
+def _refine_parts(
+    network: SubpxNetwork,
+    first_patches: Callable[[slice], torch.Tensor],
+    keypoints: tuple[torch.Tensor, torch.Tensor],
+    images: tuple[torch.Tensor, torch.Tensor],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    source1, device = PatchSource(images[1], PATCH_SIZE), images[1].device
+
+    def refine(part: slice) -> tuple[torch.Tensor, torch.Tensor]:
+        last = network(first_patches(part), partial(_sample_moved, source1, keypoints[1][part]))[-1]
         return last.shift, network.covariances(last.whitening)
 
-    largest = _BATCH_CPU if growth.device.type == "cpu" else _BATCH_GPU
-    count = parts_for(len(keypoints[0]), growth.device, largest, _WORTH_A_THREAD)
-    parts = zip(*(each.tensor_split(count) for each in (*keypoints, growth)), strict=True)
-    shifts, covariances = (torch.cat(each) for each in zip(*each_by_a_thread(refine, list(parts)), strict=True))
+    largest = _BATCH_CPU if device.type == "cpu" else _BATCH_GPU
+    total = len(keypoints[0])
+    count = parts_for(total, device, largest, _WORTH_A_THREAD)
+    bounds = [total * part // count for part in range(count + 1)]
+    parts = [slice(*each) for each in itertools.pairwise(bounds)]
+    shifts, covariances = (torch.cat(each) for each in zip(*each_by_a_thread(refine, parts), strict=True))
     usable = _inside(images[0], keypoints[0]) & _inside(images[1], keypoints[1])
     unknown = _UNKNOWN_VARIANCE * torch.eye(2, device=covariances.device)
     return (

@@ -53,6 +53,10 @@ class Points:
     """(P,) pixels, measured in the anchor; any value where it has no weight."""
     disparity_root: Array
     """(P,) square root of its information, 1 / px; 0 where there is none."""
+    slope: Array
+    """(P, 2) by how much the disparity grows in the anchor with each pixel to the right, and down."""
+    depth_variance: Array
+    """(P,) 1 / m^2, of the inverse depth, the poses given; inf before it was first estimated."""
 
     def __len__(self) -> int:
         return len(self.anchor)
@@ -113,6 +117,13 @@ class Bundle:
         """T_window_camera (4, 4)."""
         return se3(self.rotations[frame], self.positions[frame])
 
+    def part(self, kept: NDArray[np.bool_]) -> Bundle:
+        """The points (P,) that are kept, with their sightings, in the same frames."""
+        number = np.cumsum(kept) - 1
+        sightings = self.sightings.select(kept[self.sightings.point])
+        sightings.point = number[sightings.point]
+        return Bundle(self.rotations, self.positions, self.right_shift, self.points.select(kept), sightings)
+
     def sort(self) -> None:
         """Bring the sightings into order."""
         seen = self.sightings
@@ -122,7 +133,7 @@ class Bundle:
 def empty_bundle(T_window_camera: Array, right_shift: float) -> Bundle:
     """One frame that sees nothing yet."""
     none, nothing = np.zeros(0, dtype=np.intp), np.zeros(0)
-    points = Points(none, none, np.zeros((0, 3)), nothing, nothing, nothing)
+    points = Points(none, none, np.zeros((0, 3)), nothing, nothing, nothing, np.zeros((0, 2)), nothing)
     sightings = Sightings(none, none, np.zeros((0, 2)), np.zeros((0, 2, 2)), nothing, nothing)
     return Bundle(
         T_window_camera[None, :3, :3].copy(), T_window_camera[None, :3, 3].copy(), right_shift, points, sightings

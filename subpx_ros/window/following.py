@@ -1,30 +1,35 @@
 """Points that the detector did not find again, looked for where they are expected.
 
-A detector finds about half of its points again in the next frame. The others are still there, and pose and distance
-tell where, to less than a pixel or two: the refiner does the rest. So a point is seen for as long as it is in view.
+A detector finds about half of its points again in the next frame. The others are still there. Pose and distance tell
+where, to less than a pixel or two, and how the surface lies tells what they look like; least-squares matching does the
+rest. So a point is seen for as long as it is in view.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from subpx_ros.datatypes import Array
+from subpx_ros.parallel import each_by_a_thread, parts_for
+from subpx_ros.refinement.least_squares import first_patches, follow_least_squares, later_image
 from subpx_ros.window.bundle import Bundle, Indices, Sightings, WindowCamera, information_root
+from subpx_ros.window.choice import spread_over_image
 
 if TYPE_CHECKING:
     from subpx_ros.relative_motion import View
 
-RefineAgain = Callable[["View", Indices, "View", Array, Array], tuple[Array, Array]]
-"""Pixels (M, 2) at which a second view shows the features (M,) of a first one, and their covariances (M, 2, 2) px^2,
-from where they are expected (M, 2) and how much larger they look there (M,)."""
-
 _BORDER_PX = 8
 """Nearer to the border of the image, half of a patch is outside."""
 _LEAST_CERTAIN_PX = 0.5
-"""A place of which the refiner is less sure was hidden, or is another one."""
+"""A place that is known less well was hidden, or is another one."""
+_LEAST_FACING = 0.2
+"""Of a surface's size as if it faced the camera, what is seen of it."""
+_WORTH_A_THREAD, _BATCH = 32, 4096
+"""Points."""
 
 
 def unmatched_points(bundle: Bundle) -> Indices:
@@ -40,8 +45,8 @@ def follow(
     bundle: Bundle,
     camera: WindowCamera,
     views: list[View],
-    refine: RefineAgain,
     *,
+    most: int,
     largest_growth: float,
     reach_px: float,
     floor_px2: float,
@@ -52,27 +57,25 @@ def follow(
         bundle: its newest pose good to a pixel or two in the image.
         camera: of every frame.
         views: of every frame of the bundle.
-        refine: finds a point of one view in another.
-        largest_growth: points that look larger than that are not looked for.
+        most: how many are looked for.
+        largest_growth: points that look larger than that are not.
         reach_px: places farther from where they are expected are something else.
         floor_px2: added to the variance of every pixel coordinate.
     """
-    newest, view = bundle.frames - 1, views[-1]
+    newest = bundle.frames - 1
     point = unmatched_points(bundle)
-    x, y, z = _as_seen(bundle, newest, point).T
-    z = np.where(z > 0.0, z, np.nan)
-    expected = np.column_stack([camera.fx * x / z + camera.cx, camera.fy * y / z + camera.cy])
-    height, width = view.features.image.shape
+    expected, z = _expected(bundle, camera, newest, point)
+    height, width = views[-1].features.image.shape
     farthest = [width - 1 - _BORDER_PX, height - 1 - _BORDER_PX]
-    inside = (z > 1.0 / largest_growth) & np.all((expected >= _BORDER_PX) & (expected <= farthest), axis=1)
-    point, expected, growth = point[inside], expected[inside], 1.0 / z[inside]
+    inside = np.all((expected >= _BORDER_PX) & (expected <= farthest), axis=1)
+    inside &= (z > 1.0 / largest_growth) & (z < largest_growth)
+    point, expected = point[inside], expected[inside]
+    chosen = spread_over_image(expected, _certainty(bundle)[point], most)
+    # One view after the other.
+    chosen = chosen[np.argsort(bundle.points.anchor[point[chosen]], kind="stable")]
+    point, expected = point[chosen], expected[chosen]
 
-    found, covariance = np.zeros((len(point), 2)), np.zeros((len(point), 2, 2))
-    anchor = bundle.points.anchor[point]
-    for frame in np.unique(anchor):
-        own = np.flatnonzero(anchor == frame)
-        features = bundle.points.feature[point[own]]
-        found[own], covariance[own] = refine(views[frame], features, view, expected[own], growth[own])
+    found, covariance = _matched(bundle, camera, views, point, expected)
     certain = covariance[:, [0, 1], [0, 1]].max(axis=1, initial=0.0) < _LEAST_CERTAIN_PX**2
     kept = certain & (np.linalg.norm(found - expected, axis=1) < reach_px)
     nothing = np.zeros(int(np.count_nonzero(kept)))
@@ -82,9 +85,68 @@ def follow(
     )
 
 
-def _as_seen(bundle: Bundle, frame: int, point: Indices) -> Array:
-    """Points (M, 3) in a frame's axes, over their distance from their anchors."""
+def _matched(
+    bundle: Bundle, camera: WindowCamera, views: list[View], point: Indices, expected: Array
+) -> tuple[Array, Array]:
+    """Pixels (M, 2) at which the newest frame shows points (M,), sorted by anchor, and their covariances (M, 2, 2) px^2."""
+    if not len(point):
+        return expected, np.zeros((0, 2, 2))
+    features, points = views[-1].features, bundle.points
+    device = features.image.device
+    anchor, feature = points.anchor[point], points.feature[point]
+    warp = torch.from_numpy(_warps(bundle, camera, point).astype(np.float32)).to(device)
+    places = torch.from_numpy(expected.astype(np.float32)).to(device)
+    with torch.inference_mode():
+        later = later_image(features.image)
+
+        def found(part: slice) -> tuple[torch.Tensor, torch.Tensor]:
+            first = []
+            for number in np.unique(anchor[part]):
+                own = views[number].features
+                chosen = part.start + np.flatnonzero(anchor[part] == number)
+                keypoints = own.keypoints[torch.from_numpy(feature[chosen]).to(device)]
+                first.append(first_patches(own.image, keypoints, warp[chosen[0] : chosen[-1] + 1]))
+            return follow_least_squares(torch.cat(first), later, places[part])
+
+        count = parts_for(len(point), device, _BATCH, _WORTH_A_THREAD)
+        bounds = [len(point) * part // count for part in range(count + 1)]
+        results = each_by_a_thread(found, [slice(*each) for each in itertools.pairwise(bounds)])
+        pixels, covariance = (torch.cat(each).cpu().numpy().astype(np.float64) for each in zip(*results, strict=True))
+    return pixels, covariance
+
+
+def _certainty(bundle: Bundle) -> Array:
+    """(P,) 1 / px^2: the mean information of a point's sightings, as which the next one is likely to be."""
+    seen, count = bundle.sightings, len(bundle.points)
+    information = (seen.left_root**2).sum(axis=(1, 2))
+    times = np.bincount(seen.point, minlength=count)
+    return np.asarray(np.bincount(seen.point, information, count) / np.maximum(times, 1))
+
+
+def _expected(bundle: Bundle, camera: WindowCamera, frame: int, point: Indices) -> tuple[Array, Array]:
+    """Pixels (M, 2) of points in a frame, and their depth (M,) there over that in their anchors; NaN behind it."""
     points = bundle.points.select(point)
     rays = np.einsum("pij,pj->pi", bundle.rotations[points.anchor], points.ray)
     moved = bundle.positions[points.anchor] - bundle.positions[frame]
-    return np.asarray((rays + points.inverse_depth[:, None] * moved) @ bundle.rotations[frame])
+    x, y, z = ((rays + points.inverse_depth[:, None] * moved) @ bundle.rotations[frame]).T
+    z = np.where(z > 0.0, z, np.nan)
+    return np.column_stack([camera.fx * x / z + camera.cx, camera.fy * y / z + camera.cy]), z
+
+
+def _warps(bundle: Bundle, camera: WindowCamera, point: Indices) -> Array:
+    """(M, 2, 2): a step from a point in the newest frame's image to that step in the anchor's, on the point's surface."""
+    points, newest = bundle.points.select(point), bundle.frames - 1
+    to_newest = bundle.rotations[newest].T
+    rotation = to_newest @ bundle.rotations[points.anchor]
+    moved = (bundle.positions[points.anchor] - bundle.positions[newest]) @ to_newest.T
+    x, y, z = np.einsum("mij,mj->im", rotation, points.ray) + (points.inverse_depth[:, None] * moved).T
+    # What the point, over its distance from the anchor, moves by with each pixel there: (M, 3, 2).
+    by_pixel = rotation[:, :, :2] / [camera.fx, camera.fy]
+    by_pixel += moved[:, :, None] * (points.slope / camera.focal_baseline)[:, None]
+    a, b = (camera.fx * (by_pixel[:, 0] - (x / z)[:, None] * by_pixel[:, 2]) / z[:, None]).T
+    c, d = (camera.fy * (by_pixel[:, 1] - (y / z)[:, None] * by_pixel[:, 2]) / z[:, None]).T
+    determinant = a * d - b * c
+    # A surface that is seen from its edge, or from behind, is not where it seems to be: as if it faced the camera.
+    facing = determinant * z**2 > _LEAST_FACING
+    inverse = np.array([[d, -b], [-c, a]]) / np.where(facing, determinant, 1.0)
+    return np.where(facing, inverse, np.eye(2)[:, :, None] * z).transpose(2, 0, 1)

@@ -12,9 +12,10 @@ from subpx_ros.datatypes import Array, Rig
 from subpx_ros.geometry import homogeneous, invert
 from subpx_ros.triangulation import Disparities
 from subpx_ros.window.bundle import Indices, Points, Sightings, WindowCamera, empty_bundle, information_root
-from subpx_ros.window.following import RefineAgain, follow
-from subpx_ros.window.prior import Prior
+from subpx_ros.window.following import follow
+from subpx_ros.window.prior import Prior, without_frame
 from subpx_ros.window.solver import Solution, marginalised, solve
+from subpx_ros.window.surfaces import disparity_slopes
 from subpx_ros.window.tracks import Tracks
 
 if TYPE_CHECKING:
@@ -46,7 +47,12 @@ class SlidingWindow:
     """Begins with one frame; every further one is added with its motion against the one before."""
 
     def __init__(
-        self, rig: Rig, keyframes: int, threshold_px: float, weighed: bool, refine: RefineAgain | None = None
+        self,
+        rig: Rig,
+        keyframes: int,
+        threshold_px: float,
+        weighed: bool,
+        followed: int,
     ) -> None:
         """
         Args:
@@ -54,14 +60,14 @@ class SlidingWindow:
             keyframes: how many are kept.
             threshold_px: sightings farther from their points are given up.
             weighed: whether matches weigh by the covariances that their refiner predicts.
-            refine: finds points again where the detector did not; None: they are not looked for.
+            followed: for how many points a frame, at most, is looked where the detector does not find them again.
         """
         self._camera = WindowCamera.of(rig)
         self._left = rig.left
         self._keyframes = keyframes
         self._threshold_px = threshold_px
         self._weighed = weighed
-        self._refine = refine
+        self._followed = followed
         self._views: list[View] = []
 
     @property
@@ -72,7 +78,7 @@ class SlidingWindow:
         """Forget everything; `view` is where the window's frame lies from now on."""
         self._views = [view]
         self._tracks = Tracks.fresh(view)
-        self._bundle = empty_bundle(np.eye(4), right_shift_px)
+        self._bundle, self._variance = empty_bundle(np.eye(4), right_shift_px), 1.0
         self._prior = Prior.of_first_frame(np.eye(4), _FIRST_DEVIATIONS)
 
     def end(self) -> None:
@@ -86,82 +92,92 @@ class SlidingWindow:
 
     def add(self, view: View, motion: Motion, right_shift_px: float) -> WindowEstimate | None:
         """The next frame, whose motion against the newest one was found with its tracks; None: start again."""
-        self._bundle.right_shift = right_shift_px
+        bundle = self._bundle
+        bundle.right_shift = right_shift_px
         assert motion.pose.T_reference_current is not None
         self._extend(view, motion, motion.pose.T_reference_current)
-        solution = solve(self._bundle, self._camera, self._prior)
+        self._marginalise(self._ended())
+        solution = solve(bundle, self._camera, self._prior)
         if solution is None:
             self.end()
             return None
+        self._variance = solution.at.variance
         estimate = self._estimate(solution)
         self._forget_outliers(solution)
         self._forget_oldest()
-        self._tracks = self._newest_tracks()
+        self._tracks = Tracks.of(bundle, self._camera, self._views, self._point_of, self._seen_at, _LARGEST_GROWTH)
         return estimate
 
     def _extend(self, view: View, motion: Motion, T_newest_view: Array) -> None:
         """Pose, points and sightings of the next frame."""
-        bundle, tracks, newest = self._bundle, self._tracks, self._bundle.frames - 1
+        bundle, newest = self._bundle, self._bundle.frames - 1
         T_window_camera = bundle.pose(newest) @ T_newest_view
         bundle.rotations = np.concatenate([bundle.rotations, T_window_camera[None, :3, :3]])
         bundle.positions = np.concatenate([bundle.positions, T_window_camera[None, :3, 3]])
-        inliers = motion.pose.inliers
-        before, now = motion.indices0[inliers], motion.indices1[inliers]
-        point = tracks.point[before]
+        chosen = np.flatnonzero(motion.pose.inliers)
+        before, now = motion.indices0[chosen], motion.indices1[chosen]
+        point = self._tracks.point[before]
         unseen = np.flatnonzero(point < 0)
         point[unseen] = len(bundle.points) + np.arange(len(unseen))
         bundle.points = bundle.points.extended(self._new_points(before[unseen]))
-        bundle.sightings = bundle.sightings.extended(self._new_sightings(view, motion, now, point))
-        bundle.sort()
+        bundle.sightings = bundle.sightings.extended(self._new_sightings(view, motion, chosen, point))
         self._views.append(view)
-        point_of = np.full(len(view.features), -1, dtype=np.intp)
-        point_of[now] = point
+        self._point_of = np.full(len(view.features), -1, dtype=np.intp)
+        self._point_of[now] = point
         self._seen_at = view.features.keypoints.cpu().numpy().astype(np.float64)
-        self._seen_at[now] = motion.matches.refined1[inliers]
-        self._point_of = point_of
-        self._follow()
-
-    def _follow(self) -> None:
-        """Look for points that the frame before saw and that no match has shown."""
-        if self._refine is None:
-            return
-        bundle = self._bundle
-        found = follow(
-            bundle,
-            self._camera,
-            self._views,
-            self._refine,
-            largest_growth=_LARGEST_GROWTH,
-            reach_px=self._threshold_px,
-            floor_px2=_FLOOR_PX2,
-        )
-        bundle.sightings = bundle.sightings.extended(found)
+        self._seen_at[now] = motion.matches.refined1[chosen]
+        if self._followed:
+            found = follow(
+                bundle,
+                self._camera,
+                self._views,
+                most=self._followed,
+                largest_growth=_LARGEST_GROWTH,
+                reach_px=self._threshold_px,
+                floor_px2=_FLOOR_PX2,
+            )
+            bundle.sightings = bundle.sightings.extended(found)
         bundle.sort()
+
+    def _ended(self) -> NDArray[np.bool_]:
+        """(P,) whether the newest frame does not see a point: nothing more will be learnt of it."""
+        seen = self._bundle.sightings
+        ended = np.ones(len(self._bundle.points), dtype=bool)
+        ended[seen.point[seen.frame == self._bundle.frames - 1]] = False
+        return ended
+
+    def _marginalise(self, points: NDArray[np.bool_]) -> None:
+        """Keep what points (P,) say of the frames, and forget them."""
+        if points.any():
+            self._prior = marginalised(self._bundle.part(points), self._camera, self._prior, self._variance)
+            self._keep_points(~points)
 
     def _new_points(self, features: Indices) -> Points:
         """Points that the newest frame of before anchors, from its own disparities."""
         view, camera = self._views[-1], self._camera
         disparity = view.disparities.px[features]
-        keypoints = view.features.keypoints.cpu().numpy().astype(np.float64)[features]
+        every = view.features.keypoints.cpu().numpy().astype(np.float64)
         root = self._disparity_root(view.disparities, features)
         infinite = camera.offset - self._bundle.right_shift
         inverse_depth = np.maximum(np.nan_to_num(disparity, nan=infinite) - infinite, 0.0) / camera.focal_baseline
         anchor = np.full(len(features), len(self._views) - 1, dtype=np.intp)
-        rays = homogeneous(self._left.normalise(keypoints))
-        return Points(anchor, features, rays, inverse_depth, np.nan_to_num(disparity), root)
+        rays = homogeneous(self._left.normalise(every[features]))
+        slope = disparity_slopes(every, view.disparities.px, features)
+        unknown = np.full(len(features), np.inf)
+        return Points(anchor, features, rays, inverse_depth, np.nan_to_num(disparity), root, slope, unknown)
 
-    def _new_sightings(self, view: View, motion: Motion, features: Indices, point: Indices) -> Sightings:
-        matches, inliers = motion.matches, motion.pose.inliers
+    def _new_sightings(self, view: View, motion: Motion, chosen: Indices, point: Indices) -> Sightings:
+        matches, features = motion.matches, motion.indices1[chosen]
         covariance = np.tile(np.eye(2), (len(point), 1, 1))
         if self._weighed and matches.covariance1 is not None:
-            covariance = matches.covariance1[inliers] + _FLOOR_PX2 * np.eye(2)
+            covariance = matches.covariance1[chosen] + _FLOOR_PX2 * np.eye(2)
         frame = np.full(len(point), self._bundle.frames - 1, dtype=np.intp)
         return Sightings(
             point,
             frame,
-            matches.refined1[inliers],
+            matches.refined1[chosen],
             information_root(covariance),
-            np.nan_to_num(view.disparities.beside(features, (matches.refined1 - matches.detected1)[inliers])),
+            np.nan_to_num(view.disparities.beside(features, (matches.refined1 - matches.detected1)[chosen])),
             self._disparity_root(view.disparities, features),
         )
 
@@ -182,67 +198,26 @@ class SlidingWindow:
         self._point_of[np.isin(self._point_of, lost)] = -1
         bundle.sightings = bundle.sightings.select(kept)
         seen = np.bincount(bundle.sightings.point, minlength=len(bundle.points)) > 0
-        self._depth_variance = solution.depth_variance
+        bundle.points.depth_variance = solution.depth_variance
         self._keep_points(seen)
 
     def _forget_oldest(self) -> None:
         bundle = self._bundle
-        if bundle.frames > self._keyframes:
-            self._prior = marginalised(bundle, self._camera, self._prior)
-            self._drop(0)
-
-    def _drop(self, frame: int) -> None:
-        """A frame with its sightings and the points that it anchors."""
-        bundle = self._bundle
-        bundle.rotations = np.delete(bundle.rotations, frame, axis=0)
-        bundle.positions = np.delete(bundle.positions, frame, axis=0)
-        bundle.sightings = bundle.sightings.select(bundle.sightings.frame != frame)
-        self._keep_points(bundle.points.anchor != frame)
-        bundle.points.anchor = bundle.points.anchor - (bundle.points.anchor > frame)
-        bundle.sightings.frame = bundle.sightings.frame - (bundle.sightings.frame > frame)
-        del self._views[frame]
+        if bundle.frames <= self._keyframes:
+            return
+        self._marginalise(bundle.points.anchor == 0)
+        self._prior = without_frame(self._prior, 0)
+        bundle.rotations, bundle.positions = bundle.rotations[1:], bundle.positions[1:]
+        bundle.points.anchor = bundle.points.anchor - 1
+        bundle.sightings.frame = bundle.sightings.frame - 1
+        del self._views[0]
 
     def _keep_points(self, kept: NDArray[np.bool_]) -> None:
-        bundle, number = self._bundle, np.cumsum(kept) - 1
-        bundle.sightings = bundle.sightings.select(kept[bundle.sightings.point])
-        bundle.sightings.point = number[bundle.sightings.point]
-        bundle.points = bundle.points.select(kept)
-        self._depth_variance = self._depth_variance[kept]
+        part, number = self._bundle.part(kept), np.cumsum(kept) - 1
+        self._bundle.points, self._bundle.sightings = part.points, part.sightings
         shows = self._point_of >= 0
         shows[shows] = kept[self._point_of[shows]]
         self._point_of = np.where(shows, number[self._point_of], -1)
-
-    def _newest_tracks(self) -> Tracks:
-        """Which points the newest frame's features show, those that have grown too much left out."""
-        bundle, view, camera = self._bundle, self._views[-1], self._camera
-        newest, points = bundle.frames - 1, bundle.points
-        fresh = Tracks.fresh(view)
-        rays = np.einsum("pij,pj->pi", bundle.rotations[points.anchor], points.ray)
-        moved = bundle.positions[points.anchor] - bundle.positions[newest]
-        z = (rays + points.inverse_depth[:, None] * moved) @ bundle.rotations[newest][:, 2]
-        # z is the depth over that from the anchor.
-        point = self._point_of.copy()
-        shows = point >= 0
-        shows[shows] = z[point[shows]] > 1.0 / _LARGEST_GROWTH
-        point[~shows] = -1
-        anchor = np.full(len(point), newest, dtype=np.intp)
-        feature, seen_at = fresh.feature.copy(), fresh.seen_at.copy()
-        disparity = view.disparities.px.copy()
-        chosen = point[shows]
-        anchor[shows], feature[shows] = points.anchor[chosen], points.feature[chosen]
-        seen_at[shows] = self._seen_at[shows]
-        slope = (
-            camera.focal_baseline / z * (1.0 - points.inverse_depth * (moved @ bundle.rotations[newest][:, 2]) / z)
-        )[chosen]
-        predicted = camera.focal_baseline * points.inverse_depth / z + camera.offset - bundle.right_shift
-        disparity[shows] = predicted[chosen]
-        variance = view.disparities.variance
-        if variance is not None:
-            variance = variance.copy()
-            variance[shows] = slope**2 * self._depth_variance[chosen]
-        growth = np.ones(len(point))
-        growth[shows] = 1.0 / z[chosen]
-        return Tracks(tuple(self._views), point, anchor, feature, seen_at, growth, Disparities(disparity, variance))
 
     def _disparity_root(self, disparities: Disparities, features: Indices) -> Array:
         """(M,) 1 / px; 0 where there is no disparity."""

@@ -11,12 +11,12 @@ from subpx_ros.geometry import hat
 from subpx_ros.least_squares import determined
 from subpx_ros.window.bundle import Bundle, WindowCamera
 from subpx_ros.window.normal import Linearised, linearise, normal_equations, retract
-from subpx_ros.window.prior import Prior, without_frame
+from subpx_ros.window.prior import Prior
 
-ITERATIONS = 4
+ITERATIONS = 2
 """At most: a window starts where it ended a frame before, so that few are enough, and their number bounds the time."""
-_TOLERANCE = 1e-6
-"""Metres and radians: a step this small is the last."""
+_TOLERANCE = 5e-3
+"""Metres and radians: a step this small is the last. What is left to go is of second order, and the next frame goes it."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,13 @@ def solve(bundle: Bundle, camera: WindowCamera, prior: Prior) -> Solution | None
     """Move the bundle to the least cost; None where it does not determine the poses, which are then of no use."""
     centre = bundle.positions[-1].copy()
     prior = prior.about(centre)
-    for _ in range(ITERATIONS):
+    for iteration in range(ITERATIONS):
         at = linearise(bundle, camera, centre)
         equations = normal_equations(at, bundle, camera)
         matrix, gradient = equations.reduced()
         known, pull = prior.at(bundle)
         matrix, gradient = matrix + known, gradient + pull
-        if not determined(matrix):
+        if iteration == 0 and not determined(matrix):
             return None
         step = -_solved(matrix, gradient)
         retract(bundle, step, equations.depth_steps(step), centre)
@@ -70,27 +70,20 @@ def solve(bundle: Bundle, camera: WindowCamera, prior: Prior) -> Solution | None
     return Solution(at, _solved(matrix, np.eye(len(matrix))), 1.0 / equations.depth_matrix, centre)
 
 
-def marginalised(bundle: Bundle, camera: WindowCamera, prior: Prior) -> Prior:
-    """What the points of the oldest frame say of the others, as a prior for the bundle without it.
+def marginalised(bundle: Bundle, camera: WindowCamera, prior: Prior, variance: float) -> Prior:
+    """What a bundle's points say of its frames, which they will say no more of, beside what is known already.
 
     Args:
-        bundle: with the oldest frame and its points.
+        bundle: with the points in question alone, at a state that fits them.
         camera: of every frame.
-        prior: for it.
+        prior: what is known already.
+        variance: of whitened residuals.
     """
     centre = bundle.positions[-1].copy()
-    at = linearise(bundle, camera, centre)
-    equations = normal_equations(at, bundle, camera, bundle.points.anchor == 0)
-    matrix, gradient = equations.reduced()
+    at = linearise(bundle, camera, centre, variance)
+    matrix, gradient = normal_equations(at, bundle, camera).reduced()
     known, pull = prior.about(centre).at(bundle)
-    whole = Prior(
-        matrix + known,
-        gradient + pull,
-        bundle.rotations.copy(),
-        bundle.positions.copy(),
-        centre,
-    )
-    return without_frame(whole, 0)
+    return Prior(matrix + known, gradient + pull, bundle.rotations.copy(), bundle.positions.copy(), centre)
 
 
 def _solved(matrix: Array, right: Array) -> Array:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from subpx_ros.datatypes import Array
 from subpx_ros.triangulation import Disparities
-from subpx_ros.window.bundle import Indices
+from subpx_ros.window.bundle import Bundle, Indices, WindowCamera
 
 if TYPE_CHECKING:
     from subpx_ros.relative_motion import View
@@ -41,3 +41,47 @@ class Tracks:
         keypoints = view.features.keypoints.cpu().numpy().astype(np.float64)
         none, first = np.full(count, -1, dtype=np.intp), np.zeros(count, dtype=np.intp)
         return cls((view,), none, first, np.arange(count), keypoints, np.ones(count), view.disparities)
+
+    @classmethod
+    def of(
+        cls,
+        bundle: Bundle,
+        camera: WindowCamera,
+        views: list[View],
+        point_of: Indices,
+        seen_at: Array,
+        largest_growth: float,
+    ) -> Tracks:
+        """Of the newest frame of a bundle that has been adjusted.
+
+        Args:
+            bundle: the points and poses.
+            camera: of every frame.
+            views: of every frame.
+            point_of: (N,) number of the point that a feature of the newest frame shows, or -1.
+            seen_at: (N, 2) pixels where it was seen there.
+            largest_growth: points that look larger than that are left out.
+        """
+        view, points, newest = views[-1], bundle.points, bundle.frames - 1
+        rays = np.einsum("pij,pj->pi", bundle.rotations[points.anchor], points.ray)
+        moved = (bundle.positions[points.anchor] - bundle.positions[newest]) @ bundle.rotations[newest][:, 2]
+        # The depth over that from the anchor.
+        z = rays @ bundle.rotations[newest][:, 2] + points.inverse_depth * moved
+        point = np.where((point_of >= 0) & (z > 1.0 / largest_growth)[point_of], point_of, -1) if len(z) else point_of
+        shows = point >= 0
+        chosen = point[shows]
+        fresh = cls.fresh(view)
+        anchor = np.full(len(point), newest, dtype=np.intp)
+        anchor[shows], fresh.feature[shows] = points.anchor[chosen], points.feature[chosen]
+        fresh.seen_at[shows] = seen_at[shows]
+        fresh.growth[shows] = 1.0 / z[chosen]
+        disparity, variance = view.disparities.px.copy(), view.disparities.variance
+        infinite = camera.offset - bundle.right_shift
+        disparity[shows] = (camera.focal_baseline * points.inverse_depth / z + infinite)[chosen]
+        if variance is not None:
+            slope = camera.focal_baseline / z * (1.0 - points.inverse_depth * moved / z)
+            variance = variance.copy()
+            variance[shows] = (slope**2 * points.depth_variance)[chosen]
+        return replace(
+            fresh, views=tuple(views), point=point, anchor=anchor, disparities=Disparities(disparity, variance)
+        )
