@@ -14,7 +14,8 @@ from subpx_ros.config import MatchingConfig
 from subpx_ros.datatypes import Features
 from subpx_ros.matching.patch_search import PatchSearch
 from subpx_ros.parallel import one_thread_an_operation
-from subpx_ros.refinement.least_squares import match_least_squares
+from subpx_ros.refinement.least_squares import left_image, match_least_squares
+from subpx_ros.refinement.patches import PatchSource
 from subpx_ros.triangulation import Disparities
 
 _MOST_MOVED_PX = 2.0
@@ -54,14 +55,14 @@ def searched_disparities(
     image = torch.from_numpy(right).to(left.image.device).float().div_(255.0)
 
     @cache
-    def pair() -> PatchSearch:
-        return PatchSearch(left.image, image, principal_offset_px, config)
+    def pair() -> tuple[PatchSearch, PatchSource]:
+        return PatchSearch(left.image, image, principal_offset_px, config), left_image(left.image)
 
     def search(indices: NDArray[np.intp]) -> Disparities:
         # Hundreds of small operations: waking a second thread for each costs more than it helps.
         with torch.inference_mode(), one_thread_an_operation():
             keypoints = left.keypoints.index_select(0, torch.from_numpy(indices).to(left.keypoints.device))
-            found = _measured(left.image, image, pair(), config.max_row_difference_px, keypoints)
+            found = _measured(*pair(), image, config.max_row_difference_px, keypoints)
             disparity, variance, *slope = found.cpu().numpy().astype(np.float64)
         return Disparities(disparity, variance, np.stack(slope, axis=1))
 
@@ -71,7 +72,7 @@ def searched_disparities(
 
 
 def _measured(
-    left: torch.Tensor, right: torch.Tensor, pair: PatchSearch, max_row_difference_px: float, keypoints: torch.Tensor
+    pair: PatchSearch, left: PatchSource, right: torch.Tensor, max_row_difference_px: float, keypoints: torch.Tensor
 ) -> torch.Tensor:
     """Disparities, their variances and their slopes along the row and down (4, N), NaN where there is none."""
     searched = pair.find(keypoints)

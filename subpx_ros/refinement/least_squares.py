@@ -12,11 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch.nn.functional import grid_sample
 
-from subpx_ros.refinement.patches import PatchSource, sample_patches, sample_warped_patches
+from subpx_ros.refinement.patches import PatchSource, sample_warped_patches
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class _Shape:
     def size(self) -> int:
         return 2 * self.radius + 1
 
+    @cache  # noqa: B019 - there are two shapes
     def pixels(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Column and row (P,) of the pixels, the middle being 0, and the root of their weights."""
         steps = torch.arange(-self.radius, self.radius + 1.0, device=device)
@@ -69,19 +71,24 @@ class RightPoints:
     """(N, 2) by how much the disparity grows with each pixel to the right, and down, in the left image."""
 
 
+def left_image(image: torch.Tensor) -> PatchSource:
+    """An image (H, W), float32 grey in [0, 1], prepared for `match_least_squares`."""
+    return PatchSource(image, _RIGHT.size + 2)
+
+
 def match_least_squares(
-    left: torch.Tensor, right: torch.Tensor, places0: torch.Tensor, places1: torch.Tensor
+    left: PatchSource, right: torch.Tensor, places0: torch.Tensor, places1: torch.Tensor
 ) -> RightPoints:
     """The second places, moved to where the right image shows what the left shows at the first.
 
     Args:
-        left: (H, W) float32 grey in [0, 1].
-        right: the same size; continued by its outermost pixels.
+        left: the left image.
+        right: (H, W) float32 grey in [0, 1], of the same size; continued by its outermost pixels.
         places0: (N, 2) float32 pixels of the left image.
         places1: (N, 2) float32 pixels of the right one, good to a pixel or two.
     """
-    x, y, root = _RIGHT.pixels(left.device)
-    level, by_x, by_y, grey = _rows(sample_patches(left, places0, _RIGHT.size + 2), root)
+    x, y, root = _RIGHT.pixels(right.device)
+    level, by_x, by_y, grey = _rows(left.sample(places0, _RIGHT.size + 2), root)
     template = _Template(level, [by_x, by_y, by_x * x, by_x * y], grey, _PRIOR, root)
     warp = _warp(x, y)
     moved, covariance, _ = template.moved(lambda moved: _sampled(right, places1, moved, warp))

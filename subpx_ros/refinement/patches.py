@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch.nn.functional import grid_sample
+from torch.nn.functional import grid_sample, pad
 
 
 def crop_patches(maps: torch.Tensor, keypoints: torch.Tensor, radius: int) -> torch.Tensor:
@@ -14,7 +14,7 @@ def crop_patches(maps: torch.Tensor, keypoints: torch.Tensor, radius: int) -> to
     """
     height, width = maps.shape[-2:]
     size = 2 * radius + 1
-    padded = torch.nn.functional.pad(maps, (radius, radius, radius, radius))
+    padded = pad(maps, (radius, radius, radius, radius))
     corner = keypoints.long()
     columns = corner[:, 0].clamp(0, width - 1)[:, None] + torch.arange(size, device=maps.device)
     rows = corner[:, 1].clamp(0, height - 1)[:, None] + torch.arange(size, device=maps.device)
@@ -30,12 +30,9 @@ class PatchSource:
             image: (H, W); beyond its border it counts as continued by its outermost pixels.
             largest: side of the patches to come, at most.
         """
-        height, width = image.shape
         self._border = largest + 1
-        self._size = width, height
-        columns = torch.arange(-self._border, width + self._border, device=image.device).clamp(0, width - 1)
-        rows = torch.arange(-self._border, height + self._border, device=image.device).clamp(0, height - 1)
-        self._padded = image.index_select(0, rows).index_select(1, columns)
+        self._size = image.shape[1], image.shape[0]
+        self._padded = pad(image[None], (self._border,) * 4, mode="replicate")[0]
 
     def sample(self, keypoints: torch.Tensor, size: int) -> torch.Tensor:
         """Patches (N, size, size), sampled bilinearly so that their middle is the keypoint (N, 2) itself."""
@@ -52,7 +49,7 @@ class PatchSource:
         starts = (rows[:, None] + torch.arange(size + 1, device=rows.device)) * stride + columns[:, None]
         # Every row of a patch is copied as a whole.
         runs = self._padded.flatten().unfold(0, size + 1, 1)
-        pixels = runs.index_select(0, starts.flatten()).view(-1, size + 1, size + 1)
+        pixels = runs.index_select(0, starts.flatten()).view(len(keypoints), size + 1, size + 1)
         pixels = torch.lerp(pixels[:, :-1], pixels[:, 1:], fraction[:, 1])
         return torch.lerp(pixels[:, :, :-1], pixels[:, :, 1:], fraction[:, 0])
 
