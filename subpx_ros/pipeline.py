@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from subpx_ros.config import Config
@@ -14,7 +15,11 @@ from subpx_ros.features import create_detector
 from subpx_ros.fit import check_fit
 from subpx_ros.matching import create_matcher
 from subpx_ros.matching.mutual_nn import StereoRowMatcher
+from subpx_ros.processors import Team
 from subpx_ros.refinement import create_refiner
+
+_SHARED_BY_THREADS = 1 << 20
+"""Numbers: PyTorch lets all of its threads work on so many."""
 
 
 class FrontEnd:
@@ -32,6 +37,7 @@ class FrontEnd:
         check_fit(config)
         self.device = select_device(config.device)
         set_threads(config.threads)
+        self._team = Team(lambda: torch.zeros(_SHARED_BY_THREADS).add_(1.0))
         self.detector = create_detector(config.features, self.device, report)
         self.matcher = create_matcher(config.matching, self.detector, self.device, report)
         self.stereo_matcher = StereoRowMatcher(config.matching)
@@ -50,7 +56,9 @@ class FrontEnd:
         self.stereo_matcher = StereoRowMatcher(config.matching)
 
     def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Features]:
-        return self.detector.detect(images)
+        """Features of each image: the first that is computed of a frame, after a pause perhaps."""
+        with self._team.apart():
+            return self.detector.detect(images)
 
     def match(self, features0: Features, features1: Features) -> Matches:
         return self.matcher.match(features0, features1)
