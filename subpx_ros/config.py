@@ -223,7 +223,11 @@ class OdometryConfig(Settings):
         live=True,
     )
     degraded_inliers: int = setting(
-        30, "A pose with fewer inliers is called DEGRADED.", minimum=0, maximum=10000, live=True
+        30,
+        "A pose with fewer inliers, or in metres with fewer that have a depth in the current frame too, is called DEGRADED.",
+        minimum=0,
+        maximum=10000,
+        live=True,
     )
     degraded_inlier_ratio: float = setting(
         0.3, "A pose with a smaller share of inliers is called DEGRADED.", minimum=0.0, maximum=1.0, live=True

@@ -17,12 +17,13 @@ _ROUNDING = 1e-9
 
 
 def judge(
-    relative: RelativePose, *, stands_still: bool, metric: bool, config: OdometryConfig
+    relative: RelativePose, points: Array, *, stands_still: bool, metric: bool, config: OdometryConfig
 ) -> tuple[TrackingState, str]:
     """The state, and why it is not TRACKING.
 
     Args:
         relative: of the current frame.
+        points: (M, 3) the matched points in the current camera; NaN where it shows no depth.
         stands_still: whether the matches hardly move in the image.
         metric: whether poses are in metres; one camera's are not.
         config: limits of DEGRADED.
@@ -33,6 +34,8 @@ def judge(
         if relative.reason and not stands_still:
             return TrackingState.DEGRADED, relative.reason
         weakness = _weakness(relative.inliers, config)
+        if metric and not weakness:
+            weakness = _flatness(points[relative.inliers], config)
         return (TrackingState.DEGRADED, weakness) if weakness else (TrackingState.TRACKING, "")
     if relative.status is PoseStatus.DEGENERATE and not metric:
         # One camera that stands still is where it was; one that turns on the spot is not, but will be found again
@@ -47,6 +50,14 @@ def _weakness(agree: NDArray[np.bool_], config: OdometryConfig) -> str:
         return f"only {inliers} inliers, {config.degraded_inliers} wanted"
     if inliers < config.degraded_inlier_ratio * matches:
         return f"only {inliers} of {matches} matches agree with the pose, {config.degraded_inlier_ratio:.0%} wanted"
+    return ""
+
+
+def _flatness(points: Array, config: OdometryConfig) -> str:
+    """A pose needs the depths of the reference only; without those of this frame the next one has nothing to begin from."""
+    deep = int(np.count_nonzero(np.isfinite(points[:, 2])))
+    if deep < config.degraded_inliers:
+        return f"only {deep} of {len(points)} inliers have a depth in this frame, {config.degraded_inliers} wanted"
     return ""
 
 

@@ -170,7 +170,9 @@ class VisualOdometry:
         motion = self._estimator.relate(reference.view, view, watch, self._tracks_of(reference), predicted, expected)
         motion = replace(motion, pose=with_common_error(motion.pose, self._config))
         still = motion.median_px() < self._config.keyframe_min_motion_px if len(motion.matches) else False
-        state, reason = judge(motion.pose, stands_still=still, metric=self._estimator.metric, config=self._config)
+        state, reason = judge(
+            motion.pose, motion.points, stands_still=still, metric=self._estimator.metric, config=self._config
+        )
         # One camera that turned on the spot is not lost, but where it looks is not known; nor where it is while it is to
         # have metres and nobody says how far it moved.
         located = state is TrackingState.TRACKING or (motion.pose.ok and (still or not motion.pose.reason))

@@ -311,6 +311,19 @@ def test_matches_that_no_refinement_can_mend_stay_as_they_are(frames: list[Frame
     assert matches.covariance1[~refined].min(axis=0)[0, 0] > matches.covariance1[refined].max(axis=0)[0, 0]
 
 
+def test_a_blind_right_camera_is_told_although_the_pose_is_known(
+    stereo: VisualOdometry, street: StreetSequence, frames: list[Frame]
+) -> None:
+    assert street.truth is not None and frames[3].right_image is not None
+    blind = dataclasses.replace(frames[3], right_image=np.zeros_like(frames[3].right_image))
+    *_, result, after = process_all(stereo, [*frames[:3], blind, frames[4]])
+    assert result.state is TrackingState.DEGRADED and "have a depth in this frame" in result.reason
+    truth = invert(street.truth[0]) @ street.truth[3]
+    assert result.located and np.linalg.norm(result.T_odom_camera[:3, 3] - truth[:3, 3]) < 0.05
+    # The frame before has depths, and the next frame is related to that one.
+    assert after.state is TrackingState.TRACKING and after.reference_stamp_ns == frames[2].stamp_ns
+
+
 def test_reset_makes_the_next_frame_the_origin(stereo: VisualOdometry, frames: list[Frame]) -> None:
     fresh = process_all(stereo, frames[3:6])
     stereo.reset()

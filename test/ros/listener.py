@@ -12,6 +12,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 TIMEOUT_S = 30.0
+_ANSWER_S = 15.0
 
 
 class Listener:
@@ -39,19 +40,29 @@ class Listener:
             self._executor.spin_once(timeout_sec=left_s)
 
     def call(self, kind: Any, name: str, request: Any) -> Any:
+        future = self._ask(kind, name, request)
+        self.wait(future.done, f"the answer of {name}")
+        return future.result()
+
+    def _ask(self, kind: Any, name: str, request: Any) -> Any:
         # One client for all calls: a server may answer before it has heard of a new one, and then the answer is lost.
         if name not in self._clients:
             self._clients[name] = self.node.create_client(kind, name)
         client = self._clients[name]
         self.wait(client.service_is_ready, name)
-        future = client.call_async(request)
-        self.wait(future.done, f"the answer of {name}")
-        return future.result()
+        return client.call_async(request)
 
     def change_state(self, node: str, transition: int) -> bool:
+        """Whether the node made the transition. Where no answer comes, as may happen to a client's first call, its state tells;
+        a node that hangs does not tell that either."""
         request = ChangeState.Request()
         request.transition.id = transition
-        return bool(self.call(ChangeState, f"{node}/change_state", request).success)
+        before = self.state(node)
+        future = self._ask(ChangeState, f"{node}/change_state", request)
+        deadline_s = time.monotonic() + _ANSWER_S
+        while not future.done() and time.monotonic() < deadline_s:
+            self._executor.spin_once(timeout_sec=0.05)
+        return bool(future.result().success) if future.done() else self.state(node) != before
 
     def state(self, node: str) -> str:
         return str(self.call(GetState, f"{node}/get_state", GetState.Request()).current_state.label)
