@@ -15,7 +15,7 @@ from subpx_ros.features import create_detector
 from subpx_ros.fit import check_fit
 from subpx_ros.matching import create_matcher
 from subpx_ros.matching.mutual_nn import StereoRowMatcher
-from subpx_ros.processors import Team
+from subpx_ros.processors import team_of_this_thread
 from subpx_ros.refinement import create_refiner
 
 _SHARED_BY_THREADS = 1 << 20
@@ -37,7 +37,7 @@ class FrontEnd:
         check_fit(config)
         self.device = select_device(config.device)
         set_threads(config.threads)
-        self._team = Team(lambda: torch.zeros(_SHARED_BY_THREADS).add_(1.0))
+        self._team = team_of_this_thread(lambda: torch.zeros(_SHARED_BY_THREADS).add_(1.0), torch.get_num_threads())
         self.detector = create_detector(config.features, self.device, report)
         self.matcher = create_matcher(config.matching, self.detector, self.device, report)
         self.stereo_matcher = StereoRowMatcher(config.matching)

@@ -11,6 +11,9 @@ from pathlib import Path
 _SPIN_ROUNDS = "1000"
 """At a barrier, before a thread sleeps: some microseconds. GNU OpenMP's own default is some milliseconds."""
 
+_OPERATIONS = 20
+"""So many show who works on them."""
+
 
 def sleep_at_barriers() -> None:
     """Have OpenMP's threads sleep soon where they wait for each other, instead of holding processors that others need.
@@ -27,21 +30,24 @@ class Team:
     After a pause the kernel may wake all of them on one processor, and takes tens of milliseconds to notice.
     """
 
-    def __init__(self, operation: Callable[[], object]) -> None:
-        """`operation` is the first parallel one of this thread."""
+    def __init__(self, operation: Callable[[], object], size: int) -> None:
+        """`operation` is the first parallel one of this thread, by `size` threads."""
         others = _threads()
         operation()
         self._first = threading.get_native_id()
-        self._others = _threads() - others
+        begun = _threads() - others
+        # Others may have begun by chance; those do not work whenever this thread does.
+        self._others = begun if len(begun) < size else _busiest(begun, operation, size - 1)
+        self._size = size
 
     @contextmanager
     def apart(self) -> Iterator[None]:
         """Each of them on a processor of its own, where they are as many as this process may use; then where the kernel likes."""
         allowed = os.sched_getaffinity(0)
-        if len(self._others) + 1 != len(allowed) or threading.get_native_id() != self._first:
+        team = [self._first, *self._others]
+        if not self._size == len(team) == len(allowed) or threading.get_native_id() != self._first:
             yield
             return
-        team = [self._first, *self._others]
         _allow(team, [{processor} for processor in sorted(allowed)])
         try:
             yield
@@ -49,10 +55,38 @@ class Team:
             _allow(team, [allowed] * len(team))
 
 
+_local = threading.local()
+
+
+def team_of_this_thread(operation: Callable[[], object], size: int) -> Team:
+    """The same one for as long as its size does not change, since its threads begin only once. Arguments as `Team` has them."""
+    known: tuple[int, Team] | None = getattr(_local, "known", None)
+    if known is None or known[0] != size:
+        _local.known = known = size, Team(operation, size)
+    return known[1]
+
+
 def _threads() -> set[int]:
     """Of this process, by the numbers that the kernel gives them; none where it tells nobody."""
     tasks = Path("/proc/self/task")
     return {int(task.name) for task in tasks.iterdir()} if tasks.is_dir() else set()
+
+
+def _busiest(threads: set[int], operation: Callable[[], object], count: int) -> set[int]:
+    """Those that work most while the operation runs."""
+    before = {thread: _worked_ns(thread) for thread in threads}
+    for _ in range(_OPERATIONS):
+        operation()
+    worked = {thread: _worked_ns(thread) - before[thread] for thread in threads}
+    return set(sorted(threads, key=worked.__getitem__)[-count:]) if count else set()
+
+
+def _worked_ns(thread: int) -> int:
+    """How long a thread has had a processor; 0 of one that ended or where the kernel does not tell."""
+    try:
+        return int(Path(f"/proc/self/task/{thread}/schedstat").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _allow(threads: list[int], processors: list[set[int]]) -> None:
