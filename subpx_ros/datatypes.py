@@ -182,8 +182,8 @@ class Matches:
     def __len__(self) -> int:
         return int(self.indices0.shape[0])
 
-    def __getitem__(self, kept: torch.Tensor) -> Matches:
-        """The matches that a mask (M,) or indices (K,) int64 select."""
+    def __getitem__(self, kept: torch.Tensor | slice) -> Matches:
+        """The matches that a mask (M,), indices (K,) int64 or a slice select."""
         growth = None if self.growth is None else self.growth[kept]
         return Matches(self.indices0[kept], self.indices1[kept], self.scores[kept], growth)
 

@@ -20,7 +20,7 @@ _SHARE_OF_NEWEST = 0.1
 """Of the square of the acceleration that is learned from one frame."""
 _LEAST_COMPARED = 3
 """So many predictions must have been compared with what came before anything is expected with a known certainty."""
-_NS_TO_S = 1e-9
+NS_TO_S = 1e-9
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class MotionModel:
         before, self.last = self.last, place
         if before is None:
             return
-        seconds = (place.stamp_ns - before.stamp_ns) * _NS_TO_S
+        seconds = (place.stamp_ns - before.stamp_ns) * NS_TO_S
         if seconds <= 0.0:
             return
         step = invert(before.T_odom_camera) @ place.T_odom_camera
@@ -95,7 +95,7 @@ class MotionModel:
         """The motion between two instants, the later one newer than the last place; None where too little was measured."""
         if self.last is None or self._compared < _LEAST_COMPARED:
             return None
-        seconds, age_s = (to_ns - from_ns) * _NS_TO_S, (from_ns - self.last.stamp_ns) * _NS_TO_S
+        seconds, age_s = (to_ns - from_ns) * NS_TO_S, (from_ns - self.last.stamp_ns) * NS_TO_S
         predicted = self.predicted(seconds)
         assert predicted is not None
         deviation = np.sqrt(self._square_acceleration) * self._lever(max(age_s, 0.0), seconds)

@@ -10,14 +10,13 @@ import numpy as np
 from subpx_ros.datatypes import Array, TrackingState
 from subpx_ros.dead_reckoning import Step, Uncertainty
 from subpx_ros.judgement import TypicalVagueness, vagueness
-from subpx_ros.motion_model import Place
+from subpx_ros.motion_model import NS_TO_S, Place
 from subpx_ros.relative_motion import Motion, View
 
 REFUSED, DOUBTED, TRUSTED = range(3)
 """How far a frame's relation to a reference can be relied on."""
 _PATIENCE = 3
 """So many frames after one that is to be doubted, or whose pose is poor, are first related to the reference before it."""
-_NS_TO_S = 1e-9
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,7 @@ class References:
         if outcome.stands_still or not self._metric:
             return False
         # What is poor by the poor frame that it is related to would be passed over for no fault of its own.
-        vague = self._typical.is_exceeded(pose.covariance, (stamp_ns - reference.view.stamp_ns) * _NS_TO_S)
+        vague = self._typical.is_exceeded(pose.covariance, (stamp_ns - reference.view.stamp_ns) * NS_TO_S)
         poor = around_poor and vague and self.is_first(reference)
         trusted = outcome.trust == TRUSTED and reference.measured
         self._passed_over = 0 if trusted and not poor else self._passed_over + 1

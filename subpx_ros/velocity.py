@@ -8,9 +8,8 @@ import numpy as np
 
 from subpx_ros.datatypes import Array, OdometryResult
 from subpx_ros.geometry import invert, logarithm
+from subpx_ros.motion_model import NS_TO_S
 from subpx_ros.whereabouts import UNKNOWN_VARIANCE
-
-_NS_TO_S = 1e-9
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Velocimeter:
         covariance = _covariance_of_step(before, result)
         if covariance is None:
             return UNKNOWN_VELOCITY
-        seconds = (result.stamp_ns - before.stamp_ns) * _NS_TO_S
+        seconds = (result.stamp_ns - before.stamp_ns) * NS_TO_S
         twist = logarithm(_step(before, result)) / seconds
         covariance = covariance / seconds**2
         if not result.metric:

@@ -11,12 +11,11 @@ from subpx_ros.datatypes import TrackingState
 from subpx_ros.dead_reckoning import Step, Uncertainty
 from subpx_ros.geometry import invert
 from subpx_ros.judgement import Standstill
-from subpx_ros.motion_model import MotionModel, Place
+from subpx_ros.motion_model import NS_TO_S, MotionModel, Place
 from subpx_ros.references import Outcome
 
 UNKNOWN_VARIANCE = 1e6
 """m^2 and rad^2 on the diagonal of the covariance of a pose that is not known."""
-_NS_TO_S = 1e-9
 
 
 class Whereabouts:
@@ -46,7 +45,7 @@ class Whereabouts:
         if outcome.state is not TrackingState.LOST or outcome.reference is None or last is None:
             return outcome
         expected = self.model.expected(last.stamp_ns, stamp_ns)
-        seconds = (stamp_ns - last.stamp_ns) * _NS_TO_S
+        seconds = (stamp_ns - last.stamp_ns) * NS_TO_S
         if expected is None or frames > config.bridge_frames or seconds > config.max_gap_s:
             return outcome
         reason = f"{outcome.reason}: bridged with the motion before, frame {frames} of {config.bridge_frames}"

@@ -16,9 +16,6 @@ from subpx_ros.datatypes import Array, OdometryResult
 from subpx_ros.dead_reckoning import Step, Uncertainty
 from subpx_ros.geometry import invert, vector_from_rotation
 
-_FREEDOM = 6
-
-
 FREEDOM = 6
 """Of a pose."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,12 +25,12 @@ def among_detected(
     """
     first, second = features0.places[found.indices0.cpu().numpy()], features1.places[found.indices1.cpu().numpy()]
     scores = found.scores.float().cpu().numpy()
-    every = RefinedMatches(first, second, _merged(first, chosen, refined.refined0), second, scores)
-    every = replace(every, refined1=_merged(second, chosen, refined.refined1))
-    if refined.covariance1 is None:
-        return every
-    vague = np.tile(_DETECTED_PX2 * np.eye(2), (len(found), 1, 1))
-    return replace(every, covariance1=_merged(vague, chosen, refined.covariance1))
+    covariance1 = refined.covariance1
+    if covariance1 is not None:
+        vague = np.tile(_DETECTED_PX2 * np.eye(2), (len(found), 1, 1))
+        covariance1 = _merged(vague, chosen, covariance1)
+    refined0, refined1 = _merged(first, chosen, refined.refined0), _merged(second, chosen, refined.refined1)
+    return RefinedMatches(first, second, refined0, refined1, scores, covariance1)
 
 
 def _merged(every: Array, chosen: NDArray[np.bool_], values: Array) -> Array:

@@ -53,8 +53,7 @@ class Refiner(ABC):
         """
         order = np.argsort(number, kind="stable")
         there, on_device = torch.from_numpy(number[order]), torch.from_numpy(order).to(matches.indices0.device)
-        growth = None if matches.growth is None else matches.growth[on_device]
-        ordered = Matches(matches.indices0[on_device], matches.indices1[on_device], matches.scores[on_device], growth)
+        ordered = matches[on_device]
         own = ordered.indices0.split(torch.bincount(there, minlength=len(firsts)).tolist())
         detected0 = torch.cat([view.keypoints[indices] for view, indices in zip(firsts, own, strict=True)])
         refine = partial(self._refine_tracked, firsts, there, features1, ordered)
@@ -83,10 +82,7 @@ class Refiner(ABC):
             *(each.tolist() for each in number.unique_consecutive(return_counts=True)), strict=True
         ):
             start = sum(len(part.refined0) for part in parts)
-            chosen = slice(start, start + count)
-            growth = None if matches.growth is None else matches.growth[chosen]
-            own = Matches(matches.indices0[chosen], matches.indices1[chosen], matches.scores[chosen], growth)
-            parts.append(self._refine(firsts[index], features1, own))
+            parts.append(self._refine(firsts[index], features1, matches[start : start + count]))
         covariances = [part.covariance1 for part in parts if part.covariance1 is not None]
         return Refinement(
             torch.cat([part.refined0 for part in parts]),
