@@ -176,16 +176,17 @@ class Matches:
     """(M,) int64 into the second features."""
     scores: torch.Tensor
     """(M,) float32 in [0, 1]: cosine similarity or the matcher's confidence."""
-    growth: torch.Tensor | None = None
-    """(M,) float32, how much larger the second view shows what the first one does, where it is known."""
+    warps: torch.Tensor | None = None
+    """(M, 3, 2) float32, where the first view shows the surroundings of the second keypoint (`surfaces.patch_warps`), where
+    that is known."""
 
     def __len__(self) -> int:
         return int(self.indices0.shape[0])
 
     def __getitem__(self, kept: torch.Tensor | slice) -> Matches:
         """The matches that a mask (M,), indices (K,) int64 or a slice select."""
-        growth = None if self.growth is None else self.growth[kept]
-        return Matches(self.indices0[kept], self.indices1[kept], self.scores[kept], growth)
+        warps = None if self.warps is None else self.warps[kept]
+        return Matches(self.indices0[kept], self.indices1[kept], self.scores[kept], warps)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from subpx_ros.contrast import made_visible
 from subpx_ros.datatypes import Array, Features, Frame, Matches, RefinedMatches, RelativePose, Rig
 from subpx_ros.depth import disparity_from_depth, virtual_pair
 from subpx_ros.errors import DataError
-from subpx_ros.geometry import invert, transform_points
+from subpx_ros.geometry import homogeneous, invert
 from subpx_ros.motion_model import ExpectedMotion
 from subpx_ros.pipeline import FrontEnd
 from subpx_ros.pose import RoughPose, estimate_mono, rough_stereo
@@ -25,7 +25,8 @@ from subpx_ros.rectification import RightCentre
 from subpx_ros.refinement.partly import among_detected
 from subpx_ros.scale import OtherOdometry, mono_scale
 from subpx_ros.stereo import searched_disparities
-from subpx_ros.triangulation import Disparities, StereoPoints, triangulate
+from subpx_ros.surfaces import composed, magnified, patch_warps
+from subpx_ros.triangulation import Disparities, triangulate
 from subpx_ros.window import SlidingWindow
 from subpx_ros.window.tracks import Tracks
 
@@ -258,21 +259,19 @@ class MotionEstimator:
     ) -> RefinedMatches:
         if tracks is not None:
             return self._refine_tracks(tracks, current, found, predicted)
-        found = self._with_growth(found, Tracks.fresh(reference), predicted)
+        found = self._with_warps(found, Tracks.fresh(reference), predicted)
         return self._front_end.refine(reference.features, current.features, found)
 
     def _refine_tracks(self, tracks: Tracks, current: View, found: Matches, predicted: Array | None) -> RefinedMatches:
         """The second point of every match refined against the view that saw its point first."""
         indices0, device = found.indices0.cpu().numpy(), found.indices0.device
-        growth = tracks.growth[indices0] * self._growth(tracks, indices0, predicted)
-        feature, larger = (
-            torch.from_numpy(a).to(device) for a in (tracks.feature[indices0], growth.astype(np.float32))
-        )
+        warps = composed(tracks.warps[indices0], self._warps(tracks, indices0, predicted)).astype(np.float32)
+        feature, warps_there = (torch.from_numpy(each).to(device) for each in (tracks.feature[indices0], warps))
         refined = self._front_end.refine_tracked(
             [view.features for view in tracks.views],
             tracks.anchor[indices0],
             current.features,
-            replace(found, indices0=feature, growth=larger),
+            replace(found, indices0=feature, warps=warps_there),
         )
         return replace(
             refined,
@@ -282,24 +281,30 @@ class MotionEstimator:
             refined1=refined.refined1 + refined.detected0 - refined.refined0,
         )
 
-    def _with_growth(self, found: Matches, tracks: Tracks, predicted: Array | None) -> Matches:
-        """The matches with the growth that depth and the expected motion tell, where they tell any."""
+    def _with_warps(self, found: Matches, tracks: Tracks, predicted: Array | None) -> Matches:
+        """The matches with the warps that surfaces and the expected motion tell, where they tell any."""
         if predicted is None or self._pair.baseline_m is None:
             return found
-        growth = self._growth(tracks, found.indices0.cpu().numpy(), predicted).astype(np.float32)
-        return replace(found, growth=torch.from_numpy(growth).to(found.indices0.device))
+        warps = self._warps(tracks, found.indices0.cpu().numpy(), predicted).astype(np.float32)
+        return replace(found, warps=torch.from_numpy(warps).to(found.indices0.device))
 
-    def _growth(self, tracks: Tracks, indices: NDArray[np.intp], predicted: Array | None) -> Array:
-        """How much larger (M,) the points of features are expected to look after a motion (4, 4)."""
+    def _warps(self, tracks: Tracks, indices: NDArray[np.intp], predicted: Array | None) -> Array:
+        """How the surroundings (M, 3, 2) of features look in the reference, from how they look after a motion (4, 4)."""
         if predicted is None or self._pair.baseline_m is None:
-            return np.ones(len(indices))
-        known, measured = tracks.disparities.px[indices], tracks.views[-1].disparities.px[indices]
-        disparity = np.where(tracks.point[indices] >= 0, known, measured)
-        points = triangulate(StereoPoints(tracks.seen_at[indices], disparity), self.right_centre.applied_to(self._pair))
-        ahead = transform_points(invert(predicted), points)[:, 2]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            growth = points[:, 2] / ahead
-        return np.where(np.isfinite(growth) & (growth > 0.0), growth, 1.0)
+            return magnified(np.ones(len(indices)))
+        view, camera = tracks.views[-1], self._pair.left
+        disparity = np.where(tracks.point[indices] >= 0, tracks.disparities.px[indices], view.disparities.px[indices])
+        slope = view.disparities.slopes(indices, view.features.places)
+        rig = self.right_centre.applied_to(self._pair)
+        assert rig.right is not None and rig.baseline_m is not None
+        focal_baseline = camera.fx * rig.baseline_m
+        inverse_depth = np.maximum(disparity - (camera.cx - rig.right.cx), 0.0) / focal_baseline
+        T_current_reference = invert(predicted)
+        rotation, translation = T_current_reference[:3, :3], T_current_reference[:3, 3]
+        rays = homogeneous(camera.normalise(tracks.seen_at[indices]))
+        by_pixel = rotation[:, :2] / [camera.fx, camera.fy] + translation[:, None] * (slope / focal_baseline)[:, None]
+        there = rays @ rotation.T + inverse_depth[:, None] * translation
+        return patch_warps(there, by_pixel, (camera.fx, camera.fy))
 
 
 def _with_depth(found: Matches, reference: View) -> Matches:

@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from subpx_ros.config import MatchingConfig
-from subpx_ros.datatypes import Features
+from subpx_ros.datatypes import Array, Features
 from subpx_ros.matching.patch_search import PatchSearch
 from subpx_ros.parallel import one_thread_an_operation
 from subpx_ros.refinement.least_squares import left_image, match_least_squares
 from subpx_ros.refinement.patches import PatchSource
+from subpx_ros.surfaces import disparity_slopes
 from subpx_ros.triangulation import Disparities
 
 _MOST_MOVED_PX = 2.0
@@ -30,14 +31,17 @@ class SearchedDisparities(Disparities):
     """Those of the features with the given indices (K,)."""
     asked: NDArray[np.bool_] | None = None
     """(N,)"""
+    pixels: Array | None = None
+    """(N, 2) of the features."""
 
     def require(self, indices: NDArray[np.intp]) -> None:
         assert self.asked is not None and self.search is not None and self.variance is not None
-        assert self.slope is not None
+        assert self.slope is not None and self.pixels is not None
         new = np.unique(indices[~self.asked[indices]])
         if len(new):
             found = self.search(new)
-            self.px[new], self.variance[new], self.slope[new] = found.px, found.variance, found.slope
+            self.px[new], self.variance[new] = found.px, found.variance
+            self.slope[new] = disparity_slopes(self.pixels, self.px, new, found.slope)
             self.asked[new] = True
 
 
@@ -68,7 +72,7 @@ def searched_disparities(
 
     unknown = np.full(len(left), np.nan)
     slope, asked = np.zeros((len(left), 2)), np.zeros(len(left), dtype=bool)
-    return SearchedDisparities(unknown, unknown.copy(), slope, search, asked)
+    return SearchedDisparities(unknown, unknown.copy(), slope, search, asked, left.places)
 
 
 def _measured(

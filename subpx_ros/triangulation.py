@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from subpx_ros.datatypes import Array, Rig
 from subpx_ros.errors import DataError
 from subpx_ros.geometry import homogeneous
+from subpx_ros.surfaces import disparity_slopes
 
 MINIMUM_DEPTH_M = 1e-3
 _FARTHEST_BESIDE_PX = 3.0
@@ -70,6 +71,12 @@ class Disparities:
         near = np.abs(moved).max(axis=1, initial=0.0) <= _FARTHEST_BESIDE_PX
         change = np.einsum("mi,mi->m", self.slope[indices], np.nan_to_num(moved))
         return np.asarray(self.px[indices] + np.where(near, change, 0.0))
+
+    def slopes(self, indices: NDArray[np.intp], pixels: Array) -> Array:
+        """Slopes (M, 2) of the surfaces around features (M,), of all whose pixels are (N, 2); 0 where nothing is known."""
+        if self.slope is None:
+            return disparity_slopes(pixels, self.px, indices)
+        return np.nan_to_num(self.slope[indices])
 
     def points(
         self, indices: NDArray[np.intp], left: Array, covariance: Array | None, moved: Array | None = None

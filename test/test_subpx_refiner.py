@@ -22,6 +22,7 @@ from subpx_ros.refinement.keypt2subpx import Keypt2SubpxNetwork
 from subpx_ros.refinement.patches import sample_patches
 from subpx_ros.refinement.refiner import Refiner
 from subpx_ros.refinement.subpx import PATCH_SIZE, SubpxNetwork, SubpxRefiner, refine_second
+from subpx_ros.surfaces import magnified
 
 CPU = torch.device("cpu")
 Image = NDArray[np.float32]
@@ -204,20 +205,22 @@ def test_indices_of_the_matches_are_followed(refiner: SubpxRefiner) -> None:
 
 
 def test_matches_with_several_first_views_are_refined_as_with_each_alone(refiner: SubpxRefiner) -> None:
-    """In any order, also where some view has none; with growth, which takes another way through the refiner, and without."""
+    """In any order, also where some view has none; with warps, which take another way through the refiner, and without."""
     firsts = [features(smooth_noise(seed), grid_keypoints()) for seed in (0, 1, 2)]
     second = features(0.5 * (smooth_noise(0) + smooth_noise(2)), grid_keypoints() + 0.4)
     number = np.array([2, 0, 2, 2, 0] * 30)
     rng = np.random.default_rng(3)
     indices0, indices1 = (torch.from_numpy(rng.permutation(len(second))[: len(number)]) for _ in range(2))
     scores = torch.linspace(0.0, 1.0, len(number))
-    for growth in (None, torch.linspace(0.9, 1.4, len(number))):
-        together = refiner.refine_tracked(firsts, number, second, Matches(indices0, indices1, scores, growth))
+    warped = torch.from_numpy(magnified(np.linspace(0.9, 1.4, len(number)))).float()
+    warped[:, 0, 1], warped[:, 2, 0] = 0.1, 0.003
+    for warps in (None, warped):
+        together = refiner.refine_tracked(firsts, number, second, Matches(indices0, indices1, scores, warps))
         assert together.covariance1 is not None
         for view in (0, 2):
             own = torch.from_numpy(np.flatnonzero(number == view))
-            larger = None if growth is None else growth[own]
-            matches = Matches(indices0[own], indices1[own], scores[own], larger)
+            chosen = None if warps is None else warps[own]
+            matches = Matches(indices0[own], indices1[own], scores[own], chosen)
             alone = refiner.refine(firsts[view], second, matches)
             assert alone.covariance1 is not None
             for name in ("detected0", "detected1", "refined0", "refined1", "scores", "covariance1"):

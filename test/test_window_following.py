@@ -14,7 +14,6 @@ from subpx_ros.relative_motion import View
 from subpx_ros.triangulation import Disparities
 from subpx_ros.window.bundle import Bundle, Points, Sightings, WindowCamera
 from subpx_ros.window.following import follow, unmatched_points
-from subpx_ros.window.surfaces import disparity_slopes
 
 Array = NDArray[np.float64]
 
@@ -123,32 +122,6 @@ def test_how_a_surface_lies_helps_to_find_its_points() -> None:
         found = followed(bundle, views)
         errors.append(np.linalg.norm(found.left - true[found.point], axis=1))
     assert np.median(errors[0]) < 0.5 * np.median(errors[1]) and len(errors[0]) >= len(errors[1])
-
-
-@pytest.mark.parametrize("spread", [0.0, 0.1])
-def test_slopes_of_two_planes_and_their_edge(spread: float) -> None:
-    """Exact without noise, but near the edge, where each point goes with one of the planes."""
-    rng = np.random.default_rng(3)
-    pixels = rng.uniform([0.0, 0.0], [1200.0, 370.0], (1500, 2))
-    left, slopes = pixels[:, 0] < 500.0, np.array([[0.09, 0.0], [-0.01, 0.12]])
-    true = np.where(left[:, None], slopes[0], slopes[1])
-    disparity = (pixels * true).sum(axis=1) + 20.0 * left + spread * rng.normal(size=1500)
-    disparity[::5] = np.nan
-    chosen = np.flatnonzero(np.isfinite(disparity))[::2]
-    found = disparity_slopes(pixels, disparity, chosen)
-    errors = np.abs(found - true[chosen]).max(axis=1)
-    away = np.abs(pixels[chosen, 0] - 500.0) > 50.0
-    assert np.median(errors[away]) < (0.002 if spread == 0.0 else 0.01)
-    assert np.median(errors[~away]) < 0.02
-
-
-def test_slopes_of_few_points() -> None:
-    pixels, disparity = np.array([[10.0, 10.0], [20.0, 10.0]]), np.array([5.0, np.nan])
-    assert not disparity_slopes(pixels, disparity, np.array([0, 1])).any()
-    assert disparity_slopes(pixels, disparity, np.zeros(0, dtype=np.intp)).shape == (0, 2)
-    assert not disparity_slopes(pixels, np.full(2, np.nan), np.array([0])).any()
-    disparity[1] = 6.0
-    assert disparity_slopes(pixels, disparity, np.array([0]))[0] == pytest.approx([0.1, 0.0], abs=0.03)
 
 
 def test_points_that_are_seen_are_not_looked_for() -> None:

@@ -31,6 +31,10 @@ class _Shape:
     def size(self) -> int:
         return 2 * self.radius + 1
 
+    def variance(self, scale: float) -> float:
+        """Of a mean over the pixels, as they are weighted, over that of one of them times `scale`."""
+        return scale / (4.0 * math.pi * self.sigma_px**2)
+
     @cache  # noqa: B019 - there are two shapes
     def pixels(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Column and row (P,) of the pixels, the middle being 0, and the root of their weights."""
@@ -45,8 +49,9 @@ _RIGHT, _LATER = _Shape(5, 3.0), _Shape(7, 4.0)
 _STEPS = 3
 _NOISE = 0.01
 """Standard deviation of the grey, white being 1, when nothing else is known."""
-_PRIOR = (3.0, 0.7, 0.15, 0.15)
-"""Standard deviations of the shift along and across the row (px) and of the slopes of the disparity (px / px)."""
+_PRIOR = (3.0, 0.7, 0.15, 0.3)
+"""Standard deviations of the shift along and across the row (px) and of the slopes of the disparity (px / px) along the row
+and down, where a road has the baseline over the height of the camera."""
 _LATER_PRIOR = (3.0, 3.0)
 """Of the shift to a later frame (px)."""
 _LEAST_EXPLAINED = 0.5
@@ -89,17 +94,16 @@ def match_least_squares(
     """
     x, y, root = _RIGHT.pixels(right.device)
     level, by_x, by_y, grey = _rows(left.sample(places0, _RIGHT.size + 2), root)
-    template = _Template(level, [by_x, by_y, by_x * x, by_x * y], grey, _PRIOR, root)
+    template = _Template(level, [by_x, by_y, by_x * x, by_x * y], grey, _PRIOR, root, _RIGHT.variance(_VARIANCE_SCALE))
     warp = _warp(x, y)
     moved, covariance, _ = template.moved(lambda moved: _sampled(right, places1, moved, warp))
-    scale = _VARIANCE_SCALE / (4.0 * math.pi * _RIGHT.sigma_px**2)
-    return RightPoints(places1 + moved[:, :2], scale * covariance, -moved[:, 2:])
+    return RightPoints(places1 + moved[:, :2], covariance, -moved[:, 2:])
 
 
-def first_patches(image: torch.Tensor, places: torch.Tensor, warp: torch.Tensor) -> torch.Tensor:
-    """Patches (N, 17, 17) around places (N, 2) of an image (H, W), as a later view is expected to show them, where a step
-    in the later view is `warp` (N, 2, 2) times as large in this image."""
-    return sample_warped_patches(image, places, _LATER.size + 2, warp)
+def first_patches(image: torch.Tensor, places: torch.Tensor, warps: torch.Tensor) -> torch.Tensor:
+    """Patches (N, 17, 17) around places (N, 2) of an image (H, W), as a later view is expected to show them, by their
+    warps (N, 3, 2) (`surfaces.patch_warps`)."""
+    return sample_warped_patches(image, places, _LATER.size + 2, warps)
 
 
 def later_image(image: torch.Tensor) -> PatchSource:
@@ -120,10 +124,9 @@ def follow_least_squares(
     """
     _, _, root = _LATER.pixels(first.device)
     level, by_x, by_y, grey = _rows(first, root)
-    template = _Template(level, [by_x, by_y], grey, _LATER_PRIOR, root)
+    template = _Template(level, [by_x, by_y], grey, _LATER_PRIOR, root, _LATER.variance(_LATER_VARIANCE_SCALE))
     moved, covariance, explained = template.moved(lambda moved: later.sample(places + moved, _LATER.size).flatten(1))
-    scale = _LATER_VARIANCE_SCALE / (4.0 * math.pi * _LATER.sigma_px**2)
-    return places + moved, torch.where((explained > _LEAST_EXPLAINED)[:, None], scale * covariance, torch.inf)
+    return places + moved, torch.where((explained > _LEAST_EXPLAINED)[:, None], covariance, torch.inf)
 
 
 class _Template:
@@ -139,6 +142,7 @@ class _Template:
         grey: torch.Tensor,
         deviations: tuple[float, ...],
         root: torch.Tensor,
+        variance: float,
     ) -> None:
         """
         Args:
@@ -147,20 +151,21 @@ class _Template:
             grey: (N, P) beyond the level, likewise.
             deviations: of the parameters, about zero; the first two are the shift.
             root: (P,)
+            variance: of what all pixels tell together, over that of one of them.
         """
-        self._level, self._root = level, root
+        self._level, self._root, self._variance = level, root, variance
         self._rows = torch.stack([*derivatives, grey], dim=1)
         self._sums = self._rows @ root
         products = self._rows @ self._rows.transpose(1, 2) - self._sums[:, :, None] * self._sums[:, None]
         self._contrast = products[:, -1, -1].clamp(min=0.0).sqrt()[:, None]
         self._explained = products[:, :-1, -1] / (self._contrast + _TINY)
-        self._prior = torch.diag((_NOISE / torch.tensor(deviations, device=level.device)) ** 2)
+        self._prior = torch.diag(variance * (_NOISE / torch.tensor(deviations, device=level.device)) ** 2)
         explained = self._explained[:, :, None] * self._explained[:, None]
         self._inverse = torch.linalg.inv(products[:, :-1, :-1] - explained + self._prior)
 
     def moved(self, sample: Callable[[torch.Tensor], torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The parameters (N, K), for the shift (N, 2, 2) px^2 what the grey's residuals say of its covariance if one pixel
-        were all that is seen, and (N, 1) the share of the first patches' variance that the second ones explain.
+        """The parameters (N, K), the covariance (N, 2, 2) px^2 of the shift as the grey's residuals tell it, and (N, 1) the
+        share of the first patches' variance that the second ones explain.
 
         Args:
             sample: gives the second patches (N, P) for parameters (N, K).
@@ -176,7 +181,7 @@ class _Template:
             moved = moved - (self._inverse @ (gain * slope + moved @ self._prior)[:, :, None])[:, :, 0]
         residual = self._contrast.square() + gain.square() * spread - 2.0 * gain * common[:, -1:]
         explained = 1.0 - residual / (self._contrast.square() + _TINY)
-        variance = residual.clamp(min=0.0) + _NOISE**2
+        variance = self._variance * (residual.clamp(min=0.0) + _NOISE**2)
         return moved, variance[:, :, None] * self._inverse[:, :2, :2], explained
 
 

@@ -62,37 +62,15 @@ def sample_patches(image: torch.Tensor, keypoints: torch.Tensor, size: int) -> t
     return PatchSource(image, size).sample(keypoints, size)
 
 
-def sample_scaled_patches(
-    image: torch.Tensor, keypoints: torch.Tensor, size: int, growth: torch.Tensor
-) -> torch.Tensor:
-    """As `sample_patches`, but magnified by `growth` (N,) about the keypoint."""
+def sample_warped_patches(image: torch.Tensor, keypoints: torch.Tensor, size: int, warps: torch.Tensor) -> torch.Tensor:
+    """As `sample_patches`, but a step in a patch leads where its warp (N, 3, 2) says (`surfaces.patch_warps`)."""
     height, width = image.shape
     steps = torch.arange(size, device=image.device) - (size - 1) / 2
-    offsets = steps / growth[:, None]
-    x = (keypoints[:, :1] + offsets).clamp(0, width - 1)
-    y = (keypoints[:, 1:] + offsets).clamp(0, height - 1)
-    left, top = x.floor().clamp(max=max(width - 2, 0)), y.floor().clamp(max=max(height - 2, 0))
-    across, down = (x - left)[:, None, :], (y - top)[:, :, None]
-    corner = top.long()[:, :, None] * width + left.long()[:, None, :]
-    flat = image.flatten()
-    right, below = min(1, width - 1), width if height > 1 else 0
-
-    def pixels(step: int) -> torch.Tensor:
-        return flat.index_select(0, (corner + step).flatten()).view(corner.shape)
-
-    rows = [torch.lerp(pixels(row), pixels(row + right), across) for row in (0, below)]
-    return torch.lerp(rows[0], rows[1], down)
-
-
-def sample_warped_patches(image: torch.Tensor, keypoints: torch.Tensor, size: int, warp: torch.Tensor) -> torch.Tensor:
-    """As `sample_patches`, but a step in a patch is `warp` (N, 2, 2) times as large in the image."""
-    height, width = image.shape
-    steps = torch.arange(size, device=image.device) - (size - 1) / 2
-    pixels = torch.stack([steps.repeat(size), steps.repeat_interleave(size), torch.ones_like(steps).repeat(size)])
-    places = torch.cat([warp, keypoints[:, :, None]], dim=2).transpose(1, 2)
-    # In the units of grid_sample, where the image reaches from -1 to 1.
-    half = keypoints.new_tensor([width, height]) / 2.0
-    places = places / half
-    places[:, 2] += 0.5 / half - 1.0
-    grid = (pixels.T @ places)[None]
+    pixels = torch.stack([steps.repeat(size), steps.repeat_interleave(size)], dim=1)
+    across, down, tilt = (pixels @ warps.permute(1, 2, 0)).unbind(dim=0)
+    # In the units of grid_sample, where the image reaches from -1 to 1; pixels (P, N) until then.
+    depth = 1.0 + tilt
+    x = (across / depth + (keypoints[:, 0] + 0.5)) * (2.0 / width) - 1.0
+    y = (down / depth + (keypoints[:, 1] + 0.5)) * (2.0 / height) - 1.0
+    grid = torch.stack([x.T, y.T], dim=2)[None]
     return grid_sample(image[None, None], grid, padding_mode="border", align_corners=False).view(-1, size, size)

@@ -23,7 +23,7 @@ from subpx_ros import weights
 from subpx_ros.config import RefinementConfig
 from subpx_ros.datatypes import Features, Matches
 from subpx_ros.parallel import each_by_a_thread, parts_for
-from subpx_ros.refinement.patches import PatchSource, sample_scaled_patches
+from subpx_ros.refinement.patches import PatchSource, sample_warped_patches
 from subpx_ros.refinement.refiner import Refinement, Refiner
 
 PATCH_SIZE = 21
@@ -39,8 +39,6 @@ _NOISE_FLOOR = 0.01
 """Added to a patch's standard deviation, grey in [0, 1]: noise on an even surface stays noise."""
 _LOG_SHARPNESS = (-3.0, 5.0)
 """Bounds of the logarithm of 1 / standard deviation: 20 to 0.007 px."""
-_GROWTH = (0.5, 3.0)
-"""A first patch is magnified within these bounds."""
 _UNKNOWN_VARIANCE = 9.0
 """px^2, per axis: what is said of a keypoint outside of the image, which stays where it is."""
 _BATCH_CPU, _BATCH_GPU = 512, 8192
@@ -254,21 +252,21 @@ class SubpxRefiner(Refiner):
         keypoints0 = features0.keypoints[matches.indices0]
         keypoints1 = features1.keypoints[matches.indices1]
         refined1, covariance1 = refine_second(
-            self._network, (keypoints0, keypoints1), (features0.image, features1.image), matches.growth
+            self._network, (keypoints0, keypoints1), (features0.image, features1.image), matches.warps
         )
         return Refinement(keypoints0, refined1, covariance1)
 
     def _refine_tracked(
         self, firsts: Sequence[Features], number: torch.Tensor, features1: Features, matches: Matches
     ) -> Refinement:
-        if matches.growth is None:
+        if matches.warps is None:
             return super()._refine_tracked(firsts, number, features1, matches)
         own = matches.indices0.split(torch.bincount(number, minlength=len(firsts)).tolist())
         keypoints0 = torch.cat([view.keypoints[indices] for view, indices in zip(firsts, own, strict=True)])
         keypoints1 = features1.keypoints[matches.indices1]
         images = [view.image for view in firsts]
         refined = refine_tracked(
-            self._network, (keypoints0, keypoints1), images, number, features1.image, matches.growth
+            self._network, (keypoints0, keypoints1), images, number, features1.image, matches.warps
         )
         return Refinement(keypoints0, *refined)
 
@@ -277,7 +275,7 @@ def refine_second(
     network: SubpxNetwork,
     keypoints: tuple[torch.Tensor, torch.Tensor],
     images: tuple[torch.Tensor, torch.Tensor],
-    growth: torch.Tensor | None = None,
+    warps: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Refined second keypoints (M, 2) and their covariances (M, 2, 2) in px^2.
 
@@ -288,14 +286,12 @@ def refine_second(
         network: the refiner's network.
         keypoints: (M, 2) of either view, pixels.
         images: (H, W) of either view, grey in [0, 1].
-        growth: (M,) how much larger the second view shows a place; its first patch is magnified by it. None: not known.
+        warps: (M, 3, 2) of the first patches (`surfaces.patch_warps`). None: not known.
     """
-    if growth is None:
+    if warps is None:
         source = PatchSource(images[0], PATCH_SIZE)
         return _refine_parts(network, lambda part: source.sample(keypoints[0][part], PATCH_SIZE), keypoints, images)
-    return refine_tracked(
-        network, keypoints, [images[0]], torch.zeros(len(growth), dtype=torch.long), images[1], growth
-    )
+    return refine_tracked(network, keypoints, [images[0]], torch.zeros(len(warps), dtype=torch.long), images[1], warps)
 
 
 def refine_tracked(
@@ -304,7 +300,7 @@ def refine_tracked(
     firsts: Sequence[torch.Tensor],
     number: torch.Tensor,
     second: torch.Tensor,
-    growth: torch.Tensor,
+    warps: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """As `refine_second`, of matches whose first keypoints lie in several images of one size.
 
@@ -314,16 +310,15 @@ def refine_tracked(
         firsts: (H, W) each.
         number: (M,) of the first images, on the CPU, rising.
         second: (H, W)
-        growth: (M,)
+        warps: (M, 3, 2)
     """
-    growth = growth.clamp(*_GROWTH)
 
     def sample(part: slice) -> torch.Tensor:
         which, counts = number[part].unique_consecutive(return_counts=True)
-        own = zip(*(each[part].split(counts.tolist()) for each in (keypoints[0], growth)), strict=True)
+        own = zip(*(each[part].split(counts.tolist()) for each in (keypoints[0], warps)), strict=True)
         patches = [
-            sample_scaled_patches(firsts[index], points, PATCH_SIZE, larger)
-            for index, (points, larger) in zip(which.tolist(), own, strict=True)
+            sample_warped_patches(firsts[index], points, PATCH_SIZE, warp)
+            for index, (points, warp) in zip(which.tolist(), own, strict=True)
         ]
         return torch.cat(patches) if len(patches) != 1 else patches[0]
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from subpx_ros.datatypes import Array, Rig
 from subpx_ros.geometry import se3
+from subpx_ros.surfaces import patch_warps
 
 Indices = NDArray[np.intp]
 
@@ -116,6 +117,17 @@ class Bundle:
     def pose(self, frame: int) -> Array:
         """T_window_camera (4, 4)."""
         return se3(self.rotations[frame], self.positions[frame])
+
+    def warps(self, camera: WindowCamera, point: Indices) -> Array:
+        """Of points (M,), from the newest frame to their anchors: (M, 3, 2), see `surfaces.patch_warps`."""
+        points = self.points.select(point)
+        to_newest = self.rotations[-1].T
+        rotation = to_newest @ self.rotations[points.anchor]
+        moved = (self.positions[points.anchor] - self.positions[-1]) @ to_newest.T
+        there = np.einsum("mij,mj->mi", rotation, points.ray) + points.inverse_depth[:, None] * moved
+        by_pixel = rotation[:, :, :2] / [camera.fx, camera.fy]
+        by_pixel += moved[:, :, None] * (points.slope / camera.focal_baseline)[:, None]
+        return patch_warps(there, by_pixel, (camera.fx, camera.fy))
 
     def part(self, kept: NDArray[np.bool_]) -> Bundle:
         """The points (P,) that are kept, with their sightings, in the same frames."""

@@ -26,8 +26,6 @@ _BORDER_PX = 8
 """Nearer to the border of the image, half of a patch is outside."""
 _LEAST_CERTAIN_PX = 0.5
 """A place that is known less well was hidden, or is another one."""
-_LEAST_FACING = 0.2
-"""Of a surface's size as if it faced the camera, what is seen of it."""
 _WORTH_A_THREAD, _BATCH = 32, 4096
 """Points."""
 
@@ -94,7 +92,7 @@ def _matched(
     features, points = views[-1].features, bundle.points
     device = features.image.device
     anchor, feature = points.anchor[point], points.feature[point]
-    warp = torch.from_numpy(_warps(bundle, camera, point).astype(np.float32)).to(device)
+    warp = torch.from_numpy(bundle.warps(camera, point).astype(np.float32)).to(device)
     places = torch.from_numpy(expected.astype(np.float32)).to(device)
     with torch.inference_mode():
         later = later_image(features.image)
@@ -131,22 +129,3 @@ def _expected(bundle: Bundle, camera: WindowCamera, frame: int, point: Indices) 
     x, y, z = ((rays + points.inverse_depth[:, None] * moved) @ bundle.rotations[frame]).T
     z = np.where(z > 0.0, z, np.nan)
     return np.column_stack([camera.fx * x / z + camera.cx, camera.fy * y / z + camera.cy]), z
-
-
-def _warps(bundle: Bundle, camera: WindowCamera, point: Indices) -> Array:
-    """(M, 2, 2): a step from a point in the newest frame's image to that step in the anchor's, on the point's surface."""
-    points, newest = bundle.points.select(point), bundle.frames - 1
-    to_newest = bundle.rotations[newest].T
-    rotation = to_newest @ bundle.rotations[points.anchor]
-    moved = (bundle.positions[points.anchor] - bundle.positions[newest]) @ to_newest.T
-    x, y, z = np.einsum("mij,mj->im", rotation, points.ray) + (points.inverse_depth[:, None] * moved).T
-    # What the point, over its distance from the anchor, moves by with each pixel there: (M, 3, 2).
-    by_pixel = rotation[:, :, :2] / [camera.fx, camera.fy]
-    by_pixel += moved[:, :, None] * (points.slope / camera.focal_baseline)[:, None]
-    a, b = (camera.fx * (by_pixel[:, 0] - (x / z)[:, None] * by_pixel[:, 2]) / z[:, None]).T
-    c, d = (camera.fy * (by_pixel[:, 1] - (y / z)[:, None] * by_pixel[:, 2]) / z[:, None]).T
-    determinant = a * d - b * c
-    # A surface that is seen from its edge, or from behind, is not where it seems to be: as if it faced the camera.
-    facing = determinant * z**2 > _LEAST_FACING
-    inverse = np.array([[d, -b], [-c, a]]) / np.where(facing, determinant, 1.0)
-    return np.where(facing, inverse, np.eye(2)[:, :, None] * z).transpose(2, 0, 1)

@@ -15,7 +15,6 @@ from subpx_ros.window.bundle import Indices, Points, Sightings, WindowCamera, em
 from subpx_ros.window.following import follow
 from subpx_ros.window.prior import Prior, without_frame
 from subpx_ros.window.solver import Solution, marginalised, solve
-from subpx_ros.window.surfaces import disparity_slopes
 from subpx_ros.window.tracks import Tracks
 
 if TYPE_CHECKING:
@@ -162,7 +161,7 @@ class SlidingWindow:
         inverse_depth = np.maximum(np.nan_to_num(disparity, nan=infinite) - infinite, 0.0) / camera.focal_baseline
         anchor = np.full(len(features), len(self._views) - 1, dtype=np.intp)
         rays = homogeneous(self._left.normalise(every[features]))
-        slope = disparity_slopes(every, view.disparities.px, features)
+        slope = view.disparities.slopes(features, every)
         unknown = np.full(len(features), np.inf)
         return Points(anchor, features, rays, inverse_depth, np.nan_to_num(disparity), root, slope, unknown)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from subpx_ros.datatypes import Array
+from subpx_ros.surfaces import magnified
 from subpx_ros.triangulation import Disparities
 from subpx_ros.window.bundle import Bundle, Indices, WindowCamera
 
@@ -29,8 +30,8 @@ class Tracks:
     """(N,) its number among the features there."""
     seen_at: Array
     """(N, 2) pixels in the newest frame: where the point was seen, or the keypoint."""
-    growth: Array
-    """(N,) how much larger the newest frame shows it than its anchor does."""
+    warps: Array
+    """(N, 3, 2) from the newest frame to the anchor (`surfaces.patch_warps`)."""
     disparities: Disparities
     """In the newest frame, of the points as they are estimated, or as measured."""
 
@@ -40,7 +41,7 @@ class Tracks:
         count = len(view.features)
         keypoints = view.features.places
         none, first = np.full(count, -1, dtype=np.intp), np.zeros(count, dtype=np.intp)
-        return cls((view,), none, first, np.arange(count), keypoints, np.ones(count), view.disparities)
+        return cls((view,), none, first, np.arange(count), keypoints, magnified(np.ones(count)), view.disparities)
 
     @classmethod
     def of(
@@ -74,7 +75,7 @@ class Tracks:
         anchor = np.full(len(point), newest, dtype=np.intp)
         anchor[shows], fresh.feature[shows] = points.anchor[chosen], points.feature[chosen]
         fresh.seen_at[shows] = seen_at[shows]
-        fresh.growth[shows] = 1.0 / z[chosen]
+        fresh.warps[shows] = bundle.warps(camera, chosen)
         disparity, variance = view.disparities.px.copy(), view.disparities.variance
         infinite = camera.offset - bundle.right_shift
         disparity[shows] = (camera.focal_baseline * points.inverse_depth / z + infinite)[chosen]
