@@ -167,6 +167,21 @@ class Features:
 
 
 @dataclass(frozen=True)
+class Predicted:
+    """What surfaces and the motion tell of M matches, on the features' device."""
+
+    warps: torch.Tensor
+    """(M, 3, 2) float32, where the first view shows the surroundings of the second keypoint (`surfaces.patch_warps`)."""
+    places: torch.Tensor | None = None
+    """(M, 2) float32 pixels where the second view shows the first keypoint, good to a pixel or two; NaN where nobody can
+    tell. None: the motion is only expected."""
+
+    def __getitem__(self, kept: torch.Tensor | slice) -> Predicted:
+        """Of the matches that a mask (M,), indices (K,) int64 or a slice select."""
+        return Predicted(self.warps[kept], None if self.places is None else self.places[kept])
+
+
+@dataclass(frozen=True)
 class Matches:
     """Index pairs between two sets of features."""
 
@@ -176,17 +191,16 @@ class Matches:
     """(M,) int64 into the second features."""
     scores: torch.Tensor
     """(M,) float32 in [0, 1]: cosine similarity or the matcher's confidence."""
-    warps: torch.Tensor | None = None
-    """(M, 3, 2) float32, where the first view shows the surroundings of the second keypoint (`surfaces.patch_warps`), where
-    that is known."""
+    predicted: Predicted | None = None
+    """Where it is known how the first view's surfaces look in the second one."""
 
     def __len__(self) -> int:
         return int(self.indices0.shape[0])
 
     def __getitem__(self, kept: torch.Tensor | slice) -> Matches:
         """The matches that a mask (M,), indices (K,) int64 or a slice select."""
-        warps = None if self.warps is None else self.warps[kept]
-        return Matches(self.indices0[kept], self.indices1[kept], self.scores[kept], warps)
+        predicted = None if self.predicted is None else self.predicted[kept]
+        return Matches(self.indices0[kept], self.indices1[kept], self.scores[kept], predicted)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from subpx_ros.config import Config
 from subpx_ros.consistency import UNSUSPICIOUS, WorldEstimator
 from subpx_ros.contrast import made_visible
-from subpx_ros.datatypes import Array, Features, Frame, Matches, RefinedMatches, RelativePose, Rig
+from subpx_ros.datatypes import Array, Features, Frame, Matches, Predicted, RefinedMatches, RelativePose, Rig
 from subpx_ros.depth import disparity_from_depth, virtual_pair
 from subpx_ros.errors import DataError
 from subpx_ros.geometry import homogeneous, invert
@@ -25,7 +25,7 @@ from subpx_ros.rectification import RightCentre
 from subpx_ros.refinement.partly import among_detected
 from subpx_ros.scale import OtherOdometry, mono_scale
 from subpx_ros.stereo import searched_disparities
-from subpx_ros.surfaces import composed, magnified, patch_warps
+from subpx_ros.surfaces import composed, patch_warps
 from subpx_ros.triangulation import Disparities, triangulate
 from subpx_ros.window import SlidingWindow
 from subpx_ros.window.tracks import Tracks
@@ -212,12 +212,13 @@ class MotionEstimator:
         indices0, indices1 = (indices.cpu().numpy() for indices in (found.indices0, found.indices1))
         with watch.stage("pose"):
             rough = self._rough_pose(reference, current, found, expected)
+        around = Tracks.fresh(reference) if tracks is None else tracks
         with watch.stage("refinement"):
             if rough is None:
-                matches = self._refine(reference, current, found, tracks, predicted)
+                matches = self._refine(around, current, found, predicted)
             else:
                 near = found[torch.from_numpy(rough.near).to(found.scores.device)]
-                refined = self._refine(reference, current, near, tracks, predicted)
+                refined = self._refine(around, current, near, rough.T_0_1, well_known=True)
                 matches = among_detected(refined, rough.near, reference.features, current.features, found)
         with watch.stage("pose"):
             if not self.metric:
@@ -255,24 +256,28 @@ class MotionEstimator:
         return rough if rough is not None and expected.distance(rough.pose) <= UNSUSPICIOUS else None
 
     def _refine(
-        self, reference: View, current: View, found: Matches, tracks: Tracks | None, predicted: Array | None
+        self, tracks: Tracks, current: View, found: Matches, T_reference_current: Array | None, well_known: bool = False
     ) -> RefinedMatches:
-        if tracks is not None:
-            return self._refine_tracks(tracks, current, found, predicted)
-        found = self._with_warps(found, Tracks.fresh(reference), predicted)
-        return self._front_end.refine(reference.features, current.features, found)
+        """The second point of every match refined against the view that saw its point first.
 
-    def _refine_tracks(self, tracks: Tracks, current: View, found: Matches, predicted: Array | None) -> RefinedMatches:
-        """The second point of every match refined against the view that saw its point first."""
+        Args:
+            tracks: of the reference's features.
+            current: the other view.
+            found: the matches.
+            T_reference_current: (4, 4) as far as it is known.
+            well_known: whether it is known to a pixel or two in the image.
+        """
         indices0, device = found.indices0.cpu().numpy(), found.indices0.device
-        warps = composed(tracks.warps[indices0], self._warps(tracks, indices0, predicted)).astype(np.float32)
-        feature, warps_there = (torch.from_numpy(each).to(device) for each in (tracks.feature[indices0], warps))
+        predicted = self._predicted(tracks, indices0, T_reference_current, well_known, device)
+        feature = torch.from_numpy(tracks.feature[indices0]).to(device)
         refined = self._front_end.refine_tracked(
             [view.features for view in tracks.views],
             tracks.anchor[indices0],
             current.features,
-            replace(found, indices0=feature, warps=warps_there),
+            replace(found, indices0=feature, predicted=predicted),
         )
+        if not tracks.older:
+            return refined
         return replace(
             refined,
             detected0=tracks.views[-1].features.places[indices0],
@@ -281,17 +286,30 @@ class MotionEstimator:
             refined1=refined.refined1 + refined.detected0 - refined.refined0,
         )
 
-    def _with_warps(self, found: Matches, tracks: Tracks, predicted: Array | None) -> Matches:
-        """The matches with the warps that surfaces and the expected motion tell, where they tell any."""
-        if predicted is None or self._pair.baseline_m is None:
-            return found
-        warps = self._warps(tracks, found.indices0.cpu().numpy(), predicted).astype(np.float32)
-        return replace(found, warps=torch.from_numpy(warps).to(found.indices0.device))
+    def _predicted(
+        self,
+        tracks: Tracks,
+        indices: NDArray[np.intp],
+        T_reference_current: Array | None,
+        well_known: bool,
+        device: torch.device,
+    ) -> Predicted | None:
+        """What depth, surfaces and the motion (4, 4) tell of features (M,) of the reference; None: nothing."""
+        warps, places = tracks.warps[indices], None
+        if T_reference_current is not None and self._pair.baseline_m is not None:
+            onward, ahead = self._seen_from(tracks, indices, invert(T_reference_current))
+            warps, places = composed(warps, onward), ahead if well_known else None
+        elif not tracks.older:
+            return None
+        on_device = [
+            None if each is None else torch.from_numpy(each.astype(np.float32)).to(device) for each in (warps, places)
+        ]
+        assert on_device[0] is not None
+        return Predicted(on_device[0], on_device[1])
 
-    def _warps(self, tracks: Tracks, indices: NDArray[np.intp], predicted: Array | None) -> Array:
-        """How the surroundings (M, 3, 2) of features look in the reference, from how they look after a motion (4, 4)."""
-        if predicted is None or self._pair.baseline_m is None:
-            return magnified(np.ones(len(indices)))
+    def _seen_from(self, tracks: Tracks, indices: NDArray[np.intp], T_current_reference: Array) -> tuple[Array, Array]:
+        """Of features (M,) of the reference: the warps (M, 3, 2) of their surroundings and their pixels (M, 2), NaN where that
+        is not known, as seen after a motion (4, 4)."""
         view, camera = tracks.views[-1], self._pair.left
         disparity = np.where(tracks.point[indices] >= 0, tracks.disparities.px[indices], view.disparities.px[indices])
         slope = view.disparities.slopes(indices, view.features.places)
@@ -299,12 +317,13 @@ class MotionEstimator:
         assert rig.right is not None and rig.baseline_m is not None
         focal_baseline = camera.fx * rig.baseline_m
         inverse_depth = np.maximum(disparity - (camera.cx - rig.right.cx), 0.0) / focal_baseline
-        T_current_reference = invert(predicted)
         rotation, translation = T_current_reference[:3, :3], T_current_reference[:3, 3]
         rays = homogeneous(camera.normalise(tracks.seen_at[indices]))
-        by_pixel = rotation[:, :2] / [camera.fx, camera.fy] + translation[:, None] * (slope / focal_baseline)[:, None]
         there = rays @ rotation.T + inverse_depth[:, None] * translation
-        return patch_warps(there, by_pixel, (camera.fx, camera.fy))
+        by_pixel = rotation[:, :2] / [camera.fx, camera.fy] + translation[:, None] * (slope / focal_baseline)[:, None]
+        ahead = there[:, 2:] > 0.0
+        places = np.where(ahead, camera.project(np.where(ahead, there, 1.0)), np.nan)
+        return patch_warps(there, by_pixel, (camera.fx, camera.fy)), places
 
 
 def _with_depth(found: Matches, reference: View) -> Matches:

@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 
 from subpx_ros.config import Config, load_config
 from subpx_ros.datasets.street import StreetConfig, StreetSequence
-from subpx_ros.datatypes import Camera, Features, Frame, Matches, OdometryResult, PoseStatus, Rig, TrackingState
+from subpx_ros.datatypes import (
+    Camera,
+    Features,
+    Frame,
+    Matches,
+    OdometryResult,
+    PoseStatus,
+    Predicted,
+    Rig,
+    TrackingState,
+)
 from subpx_ros.errors import DataError
 from subpx_ros.geometry import angle_between, invert, rotation_angle
 from subpx_ros.odometry import VisualOdometry
@@ -271,11 +281,11 @@ class ListeningRefiner(UnequalRefiner):
     """Remembers what it was told of how patches change."""
 
     def __init__(self) -> None:
-        self.told: list[torch.Tensor | None] = []
+        self.told: list[Predicted | None] = []
         self.counts: list[int] = []
 
     def _refine(self, features0: Features, features1: Features, matches: Matches) -> Refinement:
-        self.told.append(matches.warps)
+        self.told.append(matches.predicted)
         self.counts.append(len(matches))
         return super()._refine(features0, features1, matches)
 
@@ -287,9 +297,9 @@ def test_the_refiner_is_told_how_patches_change_once_a_motion_is_known(frames: l
     process_all(VisualOdometry(CONFIG, RIG, front_end=front_end), frames[:4])
     first, *later = listening.told
     assert first is None and len(later) == 2
-    for warps in later:
+    for predicted in later:
         # Driving forward, everything grows, far points by little.
-        assert warps is not None and 0.75 < float(warps[:, :2].det().sqrt().median()) < 1.0
+        assert predicted is not None and 0.75 < float(predicted.warps[:, :2].det().sqrt().median()) < 1.0
 
 
 def test_matches_that_no_refinement_can_mend_stay_as_they_are(frames: list[Frame]) -> None:

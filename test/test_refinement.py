@@ -168,7 +168,7 @@ def test_refiner_follows_the_indices_of_the_matches(tmp_path: Path, sift: Detect
     assert np.array_equal(together.detected1, view1.keypoints[[11, 0, 2]].double().numpy())
     assert np.allclose(together.scores, [0.3, 0.2, 0.1])
     for position in range(3):
-        one = Matches(*(values[position : position + 1] for values in (some.indices0, some.indices1, some.scores)))
+        one = some[position : position + 1]
         alone = refiner.refine(view0, view1, one)
         assert np.allclose(alone.refined0[0], together.refined0[position], atol=1e-5)
         assert np.allclose(alone.refined1[0], together.refined1[position], atol=1e-5)

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from subpx_ros import weights
 from subpx_ros.config import FeatureConfig, RefinementConfig
-from subpx_ros.datatypes import Array, Features, Matches, RefinedMatches
+from subpx_ros.datatypes import Array, Features, Matches, Predicted, RefinedMatches
 from subpx_ros.errors import WeightsError
 from subpx_ros.features import create_detector
 from subpx_ros.features.detector import Detector
@@ -214,17 +214,42 @@ def test_matches_with_several_first_views_are_refined_as_with_each_alone(refiner
     scores = torch.linspace(0.0, 1.0, len(number))
     warped = torch.from_numpy(magnified(np.linspace(0.9, 1.4, len(number)))).float()
     warped[:, 0, 1], warped[:, 2, 0] = 0.1, 0.003
-    for warps in (None, warped):
-        together = refiner.refine_tracked(firsts, number, second, Matches(indices0, indices1, scores, warps))
+    for predicted in (None, Predicted(warped)):
+        together = refiner.refine_tracked(firsts, number, second, Matches(indices0, indices1, scores, predicted))
         assert together.covariance1 is not None
         for view in (0, 2):
             own = torch.from_numpy(np.flatnonzero(number == view))
-            chosen = None if warps is None else warps[own]
+            chosen = None if predicted is None else predicted[own]
             matches = Matches(indices0[own], indices1[own], scores[own], chosen)
             alone = refiner.refine(firsts[view], second, matches)
             assert alone.covariance1 is not None
             for name in ("detected0", "detected1", "refined0", "refined1", "scores", "covariance1"):
                 assert np.allclose(getattr(together, name)[own], getattr(alone, name), atol=1e-4), name
+
+
+def test_where_the_place_is_predicted_least_squares_find_it(refiner: SubpxRefiner) -> None:
+    """To a fiftieth of a pixel, wherever the detector found the second keypoint. Where nothing is predicted, or what is
+    predicted is wrong, the network does as it does without."""
+    image, first = smooth_noise(), grid_keypoints()
+    shift = torch.tensor([0.37, -0.21])
+    second = shifted(image, *shift.tolist())
+    detected = first + shift + 0.8 * torch.from_numpy(np.random.default_rng(4).normal(size=first.shape)).float()
+    warps = torch.from_numpy(magnified(np.ones(len(first)))).float()
+    places = first + shift + torch.tensor([0.4, 0.3])
+    places[::5], places[1::5] = torch.nan, places[1::5] + torch.tensor([9.0, 0.0])
+    views = features(image, first), features(second, detected)
+    every = torch.arange(len(first))
+
+    def refined(predicted: Predicted) -> RefinedMatches:
+        return refiner.refine(*views, Matches(every, every, torch.ones(len(first)), predicted))
+
+    told, network = refined(Predicted(warps, places)), refined(Predicted(warps))
+    errors = np.linalg.norm(told.refined1 - (first + shift).numpy(), axis=1)
+    untold = (every % 5 < 2).numpy()
+    assert np.median(errors[~untold]) < 0.02 and errors[~untold].max() < 0.1
+    assert np.allclose(told.refined1[untold], network.refined1[untold], atol=1e-4)
+    assert told.covariance1 is not None and network.covariance1 is not None
+    assert np.allclose(told.covariance1[untold], network.covariance1[untold], atol=1e-5)
 
 
 def test_no_matches(refiner: SubpxRefiner) -> None:

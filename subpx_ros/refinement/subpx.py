@@ -23,6 +23,7 @@ from subpx_ros import weights
 from subpx_ros.config import RefinementConfig
 from subpx_ros.datatypes import Features, Matches
 from subpx_ros.parallel import each_by_a_thread, parts_for
+from subpx_ros.refinement.following import follow_points
 from subpx_ros.refinement.patches import PatchSource, sample_warped_patches
 from subpx_ros.refinement.refiner import Refinement, Refiner
 
@@ -44,6 +45,9 @@ _UNKNOWN_VARIANCE = 9.0
 _BATCH_CPU, _BATCH_GPU = 512, 8192
 _WORTH_A_THREAD = 64
 """Matches."""
+
+_FARTHEST_PX, _LEAST_CERTAIN_PX = 2.0, 0.5
+"""A point that least squares find farther from where it is predicted, or less surely, is left to the network."""
 
 SamplePatches = Callable[[torch.Tensor, int], torch.Tensor]
 """Patches (N, size, size) of the second image around its keypoints moved by (N, 2) pixels, by the shift and the size."""
@@ -249,26 +253,41 @@ class SubpxRefiner(Refiner):
         weights.load_into(self._network, tensors, source)
 
     def _refine(self, features0: Features, features1: Features, matches: Matches) -> Refinement:
+        if matches.predicted is not None:
+            number = torch.zeros(len(matches), dtype=torch.long)
+            return self._refine_tracked([features0], number, features1, matches)
         keypoints0 = features0.keypoints[matches.indices0]
         keypoints1 = features1.keypoints[matches.indices1]
-        refined1, covariance1 = refine_second(
-            self._network, (keypoints0, keypoints1), (features0.image, features1.image), matches.warps
-        )
-        return Refinement(keypoints0, refined1, covariance1)
+        images = features0.image, features1.image
+        return Refinement(keypoints0, *refine_second(self._network, (keypoints0, keypoints1), images))
 
     def _refine_tracked(
         self, firsts: Sequence[Features], number: torch.Tensor, features1: Features, matches: Matches
     ) -> Refinement:
-        if matches.warps is None:
+        predicted = matches.predicted
+        if predicted is None:
             return super()._refine_tracked(firsts, number, features1, matches)
         own = matches.indices0.split(torch.bincount(number, minlength=len(firsts)).tolist())
         keypoints0 = torch.cat([view.keypoints[indices] for view, indices in zip(firsts, own, strict=True)])
         keypoints1 = features1.keypoints[matches.indices1]
-        images = [view.image for view in firsts]
-        refined = refine_tracked(
-            self._network, (keypoints0, keypoints1), images, number, features1.image, matches.warps
-        )
-        return Refinement(keypoints0, *refined)
+        images, second = [view.image for view in firsts], features1.image
+
+        def by_network(chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            points = keypoints0[chosen], keypoints1[chosen]
+            return refine_tracked(self._network, points, images, number[chosen.cpu()], second, predicted.warps[chosen])
+
+        every = torch.arange(len(matches), device=keypoints0.device)
+        if predicted.places is None:
+            return Refinement(keypoints0, *by_network(every))
+        told = predicted.places.isfinite().all(dim=1)
+        places = torch.where(told[:, None], predicted.places, keypoints1)
+        refined1, covariance1 = follow_points(images, number, keypoints0, predicted.warps, second, places)
+        good = told & ((refined1 - places).norm(dim=1) < _FARTHEST_PX)
+        good &= covariance1.diagonal(dim1=1, dim2=2).amax(dim=1) < _LEAST_CERTAIN_PX**2
+        rest = every[~good]
+        if len(rest):
+            refined1[rest], covariance1[rest] = by_network(rest)
+        return Refinement(keypoints0, refined1, covariance1)
 
 
 def refine_second(

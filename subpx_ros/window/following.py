@@ -7,15 +7,13 @@ rest. So a point is seen for as long as it is in view.
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from subpx_ros.datatypes import Array
-from subpx_ros.parallel import each_by_a_thread, parts_for
-from subpx_ros.refinement.least_squares import first_patches, follow_least_squares, later_image
+from subpx_ros.refinement.following import follow_points
 from subpx_ros.window.bundle import Bundle, Indices, Sightings, WindowCamera, information_root
 from subpx_ros.window.choice import spread_over_image
 
@@ -26,8 +24,6 @@ _BORDER_PX = 8
 """Nearer to the border of the image, half of a patch is outside."""
 _LEAST_CERTAIN_PX = 0.5
 """A place that is known less well was hidden, or is another one."""
-_WORTH_A_THREAD, _BATCH = 32, 4096
-"""Points."""
 
 
 def unmatched_points(bundle: Bundle) -> Indices:
@@ -87,29 +83,20 @@ def _matched(
     bundle: Bundle, camera: WindowCamera, views: list[View], point: Indices, expected: Array
 ) -> tuple[Array, Array]:
     """Pixels (M, 2) at which the newest frame shows points (M,), sorted by anchor, and their covariances (M, 2, 2) px^2."""
-    if not len(point):
-        return expected, np.zeros((0, 2, 2))
-    features, points = views[-1].features, bundle.points
-    device = features.image.device
-    anchor, feature = points.anchor[point], points.feature[point]
-    warp = torch.from_numpy(bundle.warps(camera, point).astype(np.float32)).to(device)
-    places = torch.from_numpy(expected.astype(np.float32)).to(device)
+    anchor, feature = bundle.points.anchor[point], bundle.points.feature[point]
+    later = views[-1].features.image
+    keypoints = np.zeros((len(point), 2), dtype=np.float32)
+    for number in np.unique(anchor):
+        own = anchor == number
+        keypoints[own] = views[number].features.places[feature[own]]
+    warps = bundle.warps(camera, point).astype(np.float32)
+    there = (torch.from_numpy(each).to(later.device) for each in (keypoints, warps, expected.astype(np.float32)))
+    first, warp, places = there
     with torch.inference_mode():
-        later = later_image(features.image)
-
-        def found(part: slice) -> tuple[torch.Tensor, torch.Tensor]:
-            first = []
-            for number in np.unique(anchor[part]):
-                own = views[number].features
-                chosen = part.start + np.flatnonzero(anchor[part] == number)
-                keypoints = own.keypoints[torch.from_numpy(feature[chosen]).to(device)]
-                first.append(first_patches(own.image, keypoints, warp[chosen[0] : chosen[-1] + 1]))
-            return follow_least_squares(torch.cat(first), later, places[part])
-
-        count = parts_for(len(point), device, _BATCH, _WORTH_A_THREAD)
-        bounds = [len(point) * part // count for part in range(count + 1)]
-        results = each_by_a_thread(found, [slice(*each) for each in itertools.pairwise(bounds)])
-        pixels, covariance = (torch.cat(each).cpu().numpy().astype(np.float64) for each in zip(*results, strict=True))
+        found = follow_points(
+            [view.features.image for view in views], torch.from_numpy(anchor), first, warp, later, places
+        )
+        pixels, covariance = (each.cpu().numpy().astype(np.float64) for each in found)
     return pixels, covariance
 
 

@@ -35,6 +35,11 @@ class Tracks:
     disparities: Disparities
     """In the newest frame, of the points as they are estimated, or as measured."""
 
+    @property
+    def older(self) -> bool:
+        """Whether there are frames before the newest."""
+        return len(self.views) > 1
+
     @classmethod
     def fresh(cls, view: View) -> Tracks:
         """A frame that no other is before."""

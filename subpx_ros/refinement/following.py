@@ -1,0 +1,49 @@
+"""Points followed into a later view that is known well enough to tell where they are and what they look like there."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+
+from subpx_ros.parallel import each_by_a_thread, parts_for
+from subpx_ros.refinement.least_squares import first_patches, follow_least_squares, later_image
+
+_WORTH_A_THREAD, _BATCH = 32, 4096
+"""Points."""
+
+
+def follow_points(
+    firsts: Sequence[torch.Tensor],
+    number: torch.Tensor,
+    keypoints0: torch.Tensor,
+    warps: torch.Tensor,
+    later: torch.Tensor,
+    places: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where a later image shows points, (M, 2) pixels, and the covariance (M, 2, 2) px^2, infinite where it does not.
+
+    Args:
+        firsts: (H, W) grey in [0, 1], images that show the points.
+        number: (M,) which of them shows each, on the CPU, rising.
+        keypoints0: (M, 2) pixels there.
+        warps: (M, 3, 2) of their surroundings (`surfaces.patch_warps`).
+        later: (H, W)
+        places: (M, 2) pixels of it, good to a pixel or two.
+    """
+    if not len(places):
+        return places, places.new_zeros(0, 2, 2)
+    source = later_image(later)
+
+    def found(part: slice) -> tuple[torch.Tensor, torch.Tensor]:
+        which, counts = (each.tolist() for each in number[part].unique_consecutive(return_counts=True))
+        own = zip(which, keypoints0[part].split(counts), warps[part].split(counts), strict=True)
+        first = [first_patches(firsts[index], points, warp) for index, points, warp in own]
+        return follow_least_squares(torch.cat(first), source, places[part])
+
+    count = parts_for(len(places), later.device, _BATCH, _WORTH_A_THREAD)
+    bounds = [len(places) * part // count for part in range(count + 1)]
+    results = each_by_a_thread(found, [slice(*each) for each in itertools.pairwise(bounds)])
+    pixels, covariance = (torch.cat(each) for each in zip(*results, strict=True))
+    return pixels, covariance
