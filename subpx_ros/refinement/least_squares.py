@@ -125,8 +125,14 @@ def follow_least_squares(
     _, _, root = _LATER.pixels(first.device)
     level, by_x, by_y, grey = _rows(first, root)
     template = _Template(level, [by_x, by_y], grey, _LATER_PRIOR, root, _LATER.variance(_LATER_VARIANCE_SCALE))
-    moved, covariance, explained = template.moved(lambda moved: later.sample(places + moved, _LATER.size).flatten(1))
+    moved, covariance, explained = template.moved(
+        lambda moved: later.sample(places + moved, _LATER.size).flatten(1),
+        lambda moved: later.sample_cubic(places + moved, _LATER.size).flatten(1),
+    )
     return places + moved, torch.where((explained > _LEAST_EXPLAINED)[:, None], covariance, torch.inf)
+
+
+_Sample = Callable[[torch.Tensor], torch.Tensor]
 
 
 class _Template:
@@ -163,16 +169,19 @@ class _Template:
         explained = self._explained[:, :, None] * self._explained[:, None]
         self._inverse = torch.linalg.inv(products[:, :-1, :-1] - explained + self._prior)
 
-    def moved(self, sample: Callable[[torch.Tensor], torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def moved(
+        self, sample: _Sample, finally_sample: _Sample | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The parameters (N, K), the covariance (N, 2, 2) px^2 of the shift as the grey's residuals tell it, and (N, 1) the
         share of the first patches' variance that the second ones explain.
 
         Args:
             sample: gives the second patches (N, P) for parameters (N, K).
+            finally_sample: the same, more exactly, for the last step.
         """
         moved = self._explained.new_zeros(self._explained.shape)
-        for _ in range(_STEPS):
-            seen = (sample(moved) - self._level) * self._root
+        for each in (sample,) * (_STEPS - 1) + (finally_sample or sample,):
+            seen = (each(moved) - self._level) * self._root
             mean = (seen @ self._root)[:, None]
             common = (self._rows @ seen[:, :, None])[:, :, 0] - self._sums * mean
             spread = (seen.square().sum(dim=1, keepdim=True) - mean.square()).clamp(min=0.0)

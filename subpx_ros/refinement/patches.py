@@ -30,28 +30,55 @@ class PatchSource:
             image: (H, W); beyond its border it counts as continued by its outermost pixels.
             largest: side of the patches to come, at most.
         """
-        self._border = largest + 1
+        self._border = largest + 3
         self._size = image.shape[1], image.shape[0]
         self._padded = pad(image[None], (self._border,) * 4, mode="replicate")[0]
 
     def sample(self, keypoints: torch.Tensor, size: int) -> torch.Tensor:
         """Patches (N, size, size), sampled bilinearly so that their middle is the keypoint (N, 2) itself."""
+        # One fraction serves all pixels of a patch, so two blends of whole pixels do what grid_sample takes thrice as long for.
+        pixels, fraction = self._pixels(keypoints, size, 1)
+        x, y = fraction.T[:, :, None, None]
+        pixels = torch.lerp(pixels[:, :-1], pixels[:, 1:], y)
+        return torch.lerp(pixels[:, :, :-1], pixels[:, :, 1:], x)
+
+    def sample_cubic(self, keypoints: torch.Tensor, size: int) -> torch.Tensor:
+        """As `sample`, but by the cubic through four pixels.
+
+        Half of what least squares find is pulled towards the middle between two pixels by bilinear patches (by 0.02 px where
+        texture is fine), and by Catmull-Rom's as much: neither gives third powers back, as Lagrange's cubic does.
+        """
+        pixels, fraction = self._pixels(keypoints, size, 3)
+        before, here, after, beyond = _lagrange(fraction)[..., None, None]
+        rows = before[1] * pixels[:, :size] + here[1] * pixels[:, 1 : size + 1]
+        rows += after[1] * pixels[:, 2 : size + 2] + beyond[1] * pixels[:, 3:]
+        columns = before[0] * rows[:, :, :size] + here[0] * rows[:, :, 1 : size + 1]
+        return columns.add_(after[0] * rows[:, :, 2 : size + 2]).add_(beyond[0] * rows[:, :, 3:])
+
+    def _pixels(self, keypoints: torch.Tensor, size: int, more: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Whole pixels (N, size + more, size + more) from which patches are blended, as many of the additional ones before
+        as behind but for one, and the fractions (N, 2)."""
         corner = keypoints - (size - 1) / 2
         whole = corner.floor()
-        # One fraction serves all pixels of a patch, so two blends of whole pixels do what grid_sample takes thrice as long for.
-        fraction = (corner - whole)[:, :, None, None]
+        before = more // 2
         # Farther out there is nothing but the border.
         columns, rows = (
-            places.long().clamp(-self._border, last) + self._border
+            places.long().clamp(before - self._border, last) + self._border - before
             for places, last in zip(whole.unbind(dim=1), self._size, strict=True)
         )
         stride = self._padded.shape[1]
-        starts = (rows[:, None] + torch.arange(size + 1, device=rows.device)) * stride + columns[:, None]
+        starts = (rows[:, None] + torch.arange(size + more, device=rows.device)) * stride + columns[:, None]
         # Every row of a patch is copied as a whole.
-        runs = self._padded.flatten().unfold(0, size + 1, 1)
-        pixels = runs.index_select(0, starts.flatten()).view(len(keypoints), size + 1, size + 1)
-        pixels = torch.lerp(pixels[:, :-1], pixels[:, 1:], fraction[:, 1])
-        return torch.lerp(pixels[:, :, :-1], pixels[:, :, 1:], fraction[:, 0])
+        runs = self._padded.flatten().unfold(0, size + more, 1)
+        pixels = runs.index_select(0, starts.flatten()).view(len(keypoints), size + more, size + more)
+        return pixels, corner - whole
+
+
+def _lagrange(fraction: torch.Tensor) -> torch.Tensor:
+    """Weights (4, 2, N) of four pixels in a row for places at fractions (N, 2) between the middle two."""
+    t = fraction.T
+    u, v, w = t + 1.0, t - 1.0, t - 2.0
+    return torch.stack([-t * v * w / 6.0, u * v * w / 2.0, -u * t * w / 2.0, u * t * v / 6.0])
 
 
 def sample_patches(image: torch.Tensor, keypoints: torch.Tensor, size: int) -> torch.Tensor:
