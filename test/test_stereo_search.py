@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from subpx_ros.config import MatchingConfig
 from subpx_ros.datatypes import Features
+from subpx_ros.refinement.least_squares import left_image, match_least_squares
 from subpx_ros.stereo import SearchedDisparities, searched_disparities
 
 _HEIGHT, _WIDTH = 200, 400
@@ -54,6 +55,22 @@ def test_disparities_of_planes_are_found_to_a_fraction_of_a_pixel(disparity: flo
     assert np.median(np.abs(errors)) < 0.05
     assert np.percentile(np.abs(errors), 95) < 0.25
     assert found.variance is not None and np.all(found.variance[np.isfinite(found.px)] > 0.0)
+
+
+@pytest.mark.parametrize("slope", [0.32, -0.2])
+def test_a_patch_tells_how_its_surface_lies(slope: float) -> None:
+    """A road has the baseline over the height of the camera, which is a third with KITTI's cameras; and little contrast."""
+    image = (0.5 + 0.3 * (_texture() - 0.5)).astype(np.float32)
+    left = _features(image)
+    true = 40.0 + slope * (left.keypoints[:, 1] - _HEIGHT / 2)
+    started = left.keypoints - torch.stack([true + 0.5, torch.zeros_like(true)], dim=1)
+    right = torch.from_numpy(_shifted(image, 40.0, slope)).float() / 255.0
+    with torch.inference_mode():
+        found = match_least_squares(left_image(left.image), right, left.keypoints, started)
+    errors = found.slope - torch.tensor([0.0, slope])
+    assert float(errors.abs().median(dim=0).values.max()) < 0.02 and float(errors.mean(dim=0).abs().max()) < 0.01
+    disparity = left.keypoints[:, 0] - found.places[:, 0]
+    assert float((disparity - true).abs().median()) < 0.03
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.1, -0.2])

@@ -19,7 +19,8 @@ from subpx_ros.features import create_detector
 from subpx_ros.features.detector import Detector
 from subpx_ros.refinement import create_refiner
 from subpx_ros.refinement.keypt2subpx import Keypt2SubpxNetwork
-from subpx_ros.refinement.patches import sample_patches
+from subpx_ros.refinement.least_squares import first_patches, follow_least_squares, later_image
+from subpx_ros.refinement.patches import PatchSource, sample_patches
 from subpx_ros.refinement.refiner import Refiner
 from subpx_ros.refinement.subpx import PATCH_SIZE, SubpxNetwork, SubpxRefiner, refine_second
 from subpx_ros.surfaces import magnified
@@ -92,6 +93,35 @@ def test_patches_are_sampled_at_the_true_position_and_continue_the_border() -> N
             for column in range(7):
                 expected = naive_bilinear(image.numpy(), x + column - 3, y + row - 3)
                 assert patch[row, column] == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_cubic_through_four_pixels_gives_cubics_back_and_continues_the_border() -> None:
+    y, x = torch.meshgrid(torch.arange(40.0), torch.arange(50.0), indexing="ij")
+
+    def grey(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return 1e-3 * (0.02 * x**3 - x**2 + 0.03 * y**3 + x * y)
+
+    source = PatchSource(grey(x, y), 7)
+    keypoints = torch.tensor([[20.0, 15.0], [20.3, 14.75], [30.9, 25.51]])
+    steps = torch.arange(-3.0, 4.0)
+    columns, rows = keypoints[:, 0, None, None] + steps, keypoints[:, 1, None, None] + steps[:, None]
+    assert torch.allclose(source.sample_cubic(keypoints, 7), grey(columns, rows), atol=1e-4)
+    outside = torch.tensor([[-100.0, -100.0], [500.0, 20.0], [-3.0, 39.9]])
+    beyond = source.sample_cubic(outside, 7)
+    assert torch.allclose(beyond[0], grey(x, y)[0, 0].expand(7, 7)) and torch.isfinite(beyond).all()
+    assert torch.allclose(beyond[1], grey(x, y)[17:24, -1:].expand(7, 7), atol=1e-5)
+
+
+@pytest.mark.parametrize("shift", [0.15, 0.3, 0.7])
+def test_followed_points_are_hardly_pulled_between_two_pixels(shift: float) -> None:
+    """Bilinear patches pull them by 0.01 px on this texture."""
+    image, first = smooth_noise(), grid_keypoints()
+    places = first + torch.tensor([shift, 0.0])
+    with torch.inference_mode():
+        warps = torch.from_numpy(magnified(np.ones(len(first)))).float()
+        patches = first_patches(torch.from_numpy(image), first, warps)
+        found, _ = follow_least_squares(patches, later_image(torch.from_numpy(shifted(image, shift, 0.0))), places)
+    assert abs(float((found - places)[:, 0].median())) < 0.005
 
 
 def test_patches_of_an_image_of_one_pixel() -> None:
