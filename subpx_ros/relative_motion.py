@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from subpx_ros.appearance import predicted_matches, seen_ahead
 from subpx_ros.config import Config
 from subpx_ros.consistency import UNSUSPICIOUS, WorldEstimator
 from subpx_ros.contrast import made_visible
-from subpx_ros.datatypes import Array, Features, Frame, Matches, Predicted, RefinedMatches, RelativePose, Rig
+from subpx_ros.datatypes import Array, Features, Frame, Matches, RefinedMatches, RelativePose, Rig
 from subpx_ros.depth import disparity_from_depth, virtual_pair
 from subpx_ros.errors import DataError
-from subpx_ros.geometry import homogeneous, invert
+from subpx_ros.geometry import invert
 from subpx_ros.motion_model import ExpectedMotion
 from subpx_ros.pipeline import FrontEnd
 from subpx_ros.pose import RoughPose, estimate_mono, rough_stereo
@@ -25,7 +26,6 @@ from subpx_ros.rectification import RightCentre
 from subpx_ros.refinement.partly import among_detected
 from subpx_ros.scale import OtherOdometry, mono_scale
 from subpx_ros.stereo import searched_disparities
-from subpx_ros.surfaces import composed, patch_warps
 from subpx_ros.triangulation import Disparities, triangulate
 from subpx_ros.window import SlidingWindow
 from subpx_ros.window.tracks import Tracks
@@ -208,11 +208,13 @@ class MotionEstimator:
         if self.metric:
             with watch.stage("stereo" if self.mode == "stereo" else "depth"):
                 found = _with_depth(found, reference)
-                current.disparities.require(found.indices1.cpu().numpy())
         indices0, indices1 = (indices.cpu().numpy() for indices in (found.indices0, found.indices1))
         with watch.stage("pose"):
             rough = self._rough_pose(reference, current, found, expected)
         around = Tracks.fresh(reference) if tracks is None else tracks
+        if self.metric:
+            with watch.stage("stereo" if self.mode == "stereo" else "depth"):
+                current.disparities.require(indices1, self._expected_disparities(around, indices0, rough))
         with watch.stage("refinement"):
             if rough is None:
                 matches = self._refine(around, current, found, predicted)
@@ -221,23 +223,37 @@ class MotionEstimator:
                 refined = self._refine(around, current, near, rough.T_0_1, well_known=True)
                 matches = among_detected(refined, rough.near, reference.features, current.features, found)
         with watch.stage("pose"):
-            if not self.metric:
-                camera, pixels = self._rig.left, (matches.refined0, matches.refined1)
-                pose = estimate_mono(*pixels, camera, camera, self._config.pose, matches.covariance1)
-                if self._mono_scale is not None:
-                    pose = self._mono_scale.metric(pose, matches, reference.stamp_ns, current.stamp_ns)
-                return Motion(matches, pose, np.full((len(matches), 3), np.nan), indices0, indices1)
-            # The first point is where it is seen: what is uncertain is where the second image shows it.
-            certain = None if matches.covariance1 is None else np.zeros_like(matches.covariance1)
-            before = reference.disparities.points(indices0, matches.refined0, certain)
-            moved = matches.refined1 - matches.detected1
-            now = current.disparities.points(indices1, matches.refined1, matches.covariance1, moved)
-            world = WorldEstimator(before, now, self._pair, self._config, self.right_centre)
-            pose, centre, doubtful = world.estimate(expected, None if rough is None else rough.T_0_1)
-            if not doubtful:
-                self.right_centre = self.right_centre.updated(centre)
-            points = triangulate(now, self.right_centre.applied_to(self._pair))
-        return Motion(matches, pose, points, indices0, indices1, doubtful)
+            if self.metric:
+                return self._in_metres(reference, current, found, matches, expected, rough)
+            camera = self._rig.left
+            pose = estimate_mono(
+                matches.refined0, matches.refined1, camera, camera, self._config.pose, matches.covariance1
+            )
+            if self._mono_scale is not None:
+                pose = self._mono_scale.metric(pose, matches, reference.stamp_ns, current.stamp_ns)
+        return Motion(matches, pose, np.full((len(matches), 3), np.nan), indices0, indices1)
+
+    def _in_metres(
+        self,
+        reference: View,
+        current: View,
+        found: Matches,
+        matches: RefinedMatches,
+        expected: ExpectedMotion | None,
+        rough: RoughPose | None,
+    ) -> Motion:
+        """The motion that matches with a depth tell; it teaches the right camera's principal point."""
+        indices0, indices1 = (indices.cpu().numpy() for indices in (found.indices0, found.indices1))
+        # The first point is where it is seen: what is uncertain is where the second image shows it.
+        certain = None if matches.covariance1 is None else np.zeros_like(matches.covariance1)
+        before = reference.disparities.points(indices0, matches.refined0, certain)
+        moved = matches.refined1 - matches.detected1
+        now = current.disparities.points(indices1, matches.refined1, matches.covariance1, moved)
+        world = WorldEstimator(before, now, self._pair, self._config, self.right_centre)
+        pose, centre, doubtful = world.estimate(expected, None if rough is None else rough.T_0_1)
+        if not doubtful:
+            self.right_centre = self.right_centre.updated(centre)
+        return Motion(matches, pose, triangulate(now, self._corrected_pair), indices0, indices1, doubtful)
 
     def _rough_pose(
         self, reference: View, current: View, found: Matches, expected: ExpectedMotion | None
@@ -251,9 +267,25 @@ class MotionEstimator:
             return None
         indices0, indices1 = (indices.cpu().numpy() for indices in (found.indices0, found.indices1))
         points = reference.disparities.points(indices0, reference.features.places[indices0], None)
-        rig = self.right_centre.applied_to(self._pair)
-        rough = rough_stereo(points, current.features.places[indices1], rig, self._config.pose, within_px)
+        places1 = current.features.places[indices1]
+        rough = rough_stereo(points, places1, self._corrected_pair, self._config.pose, within_px)
         return rough if rough is not None and expected.distance(rough.pose) <= UNSUSPICIOUS else None
+
+    @property
+    def _corrected_pair(self) -> Rig:
+        """With what was learnt of the right camera."""
+        return self.right_centre.applied_to(self._pair)
+
+    def _expected_disparities(
+        self, tracks: Tracks, indices0: NDArray[np.intp], rough: RoughPose | None
+    ) -> Array | None:
+        """Of the partners of features (M,) of the reference, where a rough pose tells; NaN elsewhere."""
+        if rough is None:
+            return None
+        expected = np.full(len(indices0), np.nan)
+        ahead = seen_ahead(tracks, indices0[rough.near], invert(rough.T_0_1), self._corrected_pair)
+        expected[rough.near] = ahead.disparity
+        return expected
 
     def _refine(
         self, tracks: Tracks, current: View, found: Matches, T_reference_current: Array | None, well_known: bool = False
@@ -268,7 +300,8 @@ class MotionEstimator:
             well_known: whether it is known to a pixel or two in the image.
         """
         indices0, device = found.indices0.cpu().numpy(), found.indices0.device
-        predicted = self._predicted(tracks, indices0, T_reference_current, well_known, device)
+        T_current_reference = None if T_reference_current is None else invert(T_reference_current)
+        predicted = predicted_matches(tracks, indices0, T_current_reference, self._corrected_pair, well_known, device)
         feature = torch.from_numpy(tracks.feature[indices0]).to(device)
         refined = self._front_end.refine_tracked(
             [view.features for view in tracks.views],
@@ -285,45 +318,6 @@ class MotionEstimator:
             # Refiners that move the first keypoint as well leave it behind: the point of a track stays where it is.
             refined1=refined.refined1 + refined.detected0 - refined.refined0,
         )
-
-    def _predicted(
-        self,
-        tracks: Tracks,
-        indices: NDArray[np.intp],
-        T_reference_current: Array | None,
-        well_known: bool,
-        device: torch.device,
-    ) -> Predicted | None:
-        """What depth, surfaces and the motion (4, 4) tell of features (M,) of the reference; None: nothing."""
-        warps, places = tracks.warps[indices], None
-        if T_reference_current is not None and self._pair.baseline_m is not None:
-            onward, ahead = self._seen_from(tracks, indices, invert(T_reference_current))
-            warps, places = composed(warps, onward), ahead if well_known else None
-        elif not tracks.older:
-            return None
-        on_device = [
-            None if each is None else torch.from_numpy(each.astype(np.float32)).to(device) for each in (warps, places)
-        ]
-        assert on_device[0] is not None
-        return Predicted(on_device[0], on_device[1])
-
-    def _seen_from(self, tracks: Tracks, indices: NDArray[np.intp], T_current_reference: Array) -> tuple[Array, Array]:
-        """Of features (M,) of the reference: the warps (M, 3, 2) of their surroundings and their pixels (M, 2), NaN where that
-        is not known, as seen after a motion (4, 4)."""
-        view, camera = tracks.views[-1], self._pair.left
-        disparity = np.where(tracks.point[indices] >= 0, tracks.disparities.px[indices], view.disparities.px[indices])
-        slope = view.disparities.slopes(indices, view.features.places)
-        rig = self.right_centre.applied_to(self._pair)
-        assert rig.right is not None and rig.baseline_m is not None
-        focal_baseline = camera.fx * rig.baseline_m
-        inverse_depth = np.maximum(disparity - (camera.cx - rig.right.cx), 0.0) / focal_baseline
-        rotation, translation = T_current_reference[:3, :3], T_current_reference[:3, 3]
-        rays = homogeneous(camera.normalise(tracks.seen_at[indices]))
-        there = rays @ rotation.T + inverse_depth[:, None] * translation
-        by_pixel = rotation[:, :2] / [camera.fx, camera.fy] + translation[:, None] * (slope / focal_baseline)[:, None]
-        ahead = there[:, 2:] > 0.0
-        places = np.where(ahead, camera.project(np.where(ahead, there, 1.0)), np.nan)
-        return patch_warps(there, by_pixel, (camera.fx, camera.fy)), places
 
 
 def _with_depth(found: Matches, reference: View) -> Matches:

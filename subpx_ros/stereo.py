@@ -27,19 +27,21 @@ _MOST_MOVED_PX = 2.0
 class SearchedDisparities(Disparities):
     """Disparities that are found when somebody needs them; NaN, too, for features that nobody asked for yet."""
 
-    search: Callable[[NDArray[np.intp]], Disparities] | None = None
-    """Those of the features with the given indices (K,)."""
+    search: Callable[[NDArray[np.intp], Array], Disparities] | None = None
+    """Those of the features with the given indices (K,), where they are expected (K,), NaN where nothing is."""
     asked: NDArray[np.bool_] | None = None
     """(N,)"""
     pixels: Array | None = None
     """(N, 2) of the features."""
 
-    def require(self, indices: NDArray[np.intp]) -> None:
+    def require(self, indices: NDArray[np.intp], expected: Array | None = None) -> None:
         assert self.asked is not None and self.search is not None and self.variance is not None
         assert self.slope is not None and self.pixels is not None
-        new = np.unique(indices[~self.asked[indices]])
+        new, first = np.unique(indices, return_index=True)
+        unasked = ~self.asked[new]
+        new, first = new[unasked], first[unasked]
         if len(new):
-            found = self.search(new)
+            found = self.search(new, np.full(len(new), np.nan) if expected is None else expected[first])
             self.px[new], self.variance[new] = found.px, found.variance
             self.slope[new] = disparity_slopes(self.pixels, self.px, new, found.slope)
             self.asked[new] = True
@@ -62,11 +64,12 @@ def searched_disparities(
     def pair() -> tuple[PatchSearch, PatchSource]:
         return PatchSearch(left.image, image, principal_offset_px, config), left_image(left.image)
 
-    def search(indices: NDArray[np.intp]) -> Disparities:
+    def search(indices: NDArray[np.intp], expected: Array) -> Disparities:
         # Hundreds of small operations: waking a second thread for each costs more than it helps.
         with torch.inference_mode(), one_thread_an_operation():
             keypoints = left.keypoints.index_select(0, torch.from_numpy(indices).to(left.keypoints.device))
-            found = _measured(*pair(), image, config.max_row_difference_px, keypoints)
+            guesses = torch.from_numpy(expected.astype(np.float32)).to(keypoints.device)
+            found = _measured(*pair(), image, config.max_row_difference_px, keypoints, guesses)
             disparity, variance, *slope = found.cpu().numpy().astype(np.float64)
         return Disparities(disparity, variance, np.stack(slope, axis=1))
 
@@ -76,10 +79,15 @@ def searched_disparities(
 
 
 def _measured(
-    pair: PatchSearch, left: PatchSource, right: torch.Tensor, max_row_difference_px: float, keypoints: torch.Tensor
+    pair: PatchSearch,
+    left: PatchSource,
+    right: torch.Tensor,
+    max_row_difference_px: float,
+    keypoints: torch.Tensor,
+    expected: torch.Tensor,
 ) -> torch.Tensor:
     """Disparities, their variances and their slopes along the row and down (4, N), NaN where there is none."""
-    searched = pair.find(keypoints)
+    searched = pair.find(keypoints, expected)
     shown = keypoints[searched.indices]
     matched = match_least_squares(left, right, shown, searched.places)
     places = matched.places

@@ -42,18 +42,19 @@ def disparity_slopes(pixels: Array, disparity: Array, chosen: NDArray[np.intp], 
     if count < 1 or not len(chosen):
         return slopes
     neighbours, near = _neighbours(pixels[chosen], pixels[known], count + 1)
-    x, y = (pixels[known][neighbours] - pixels[chosen][:, None]).transpose(2, 0, 1)
-    change = disparity[known][neighbours] - disparity[chosen][:, None]
+    others, values = pixels[known], disparity[known]
+    x, y = (others[neighbours] - pixels[chosen][:, None]).astype(np.float32).transpose(2, 0, 1)
+    change = values[neighbours] - disparity[chosen][:, None]
     near &= np.isfinite(change)
     # Beyond what the slopes say, so that zero is what is expected.
-    change = np.where(near, change - x * slopes[:, :1] - y * slopes[:, 1:], 0.0)
+    change = np.where(near, change - x * slopes[:, :1] - y * slopes[:, 1:], 0.0).astype(np.float32)
     terms = np.stack([x * x, x * y, y * y, x * change, y * change])
-    right, down = np.zeros((2, len(chosen)))
-    prior = (_SPREAD_PX / (_SLOPE if own is None else _OWN_SLOPE)) ** 2
+    right, down = np.zeros((2, len(chosen)), dtype=np.float32)
+    prior = np.float32((_SPREAD_PX / (_SLOPE if own is None else _OWN_SLOPE)) ** 2)
     for _ in range(_ROUNDS):
         residuals = change - x * right[:, None] - y * down[:, None]
-        weights = near / (1.0 + (residuals / (2.0 * _SPREAD_PX)) ** 2)
-        xx, xy, yy, by_x, by_y = (weights * terms).sum(axis=2)
+        weights = near / (1.0 + (residuals / np.float32(2.0 * _SPREAD_PX)) ** 2)
+        xx, xy, yy, by_x, by_y = np.einsum("mn,tmn->tm", weights, terms)
         xx, yy = xx + prior, yy + prior
         right, down = np.stack([yy * by_x - xy * by_y, xx * by_y - xy * by_x]) / (xx * yy - xy * xy)
     return slopes + np.stack([right, down], axis=1)

@@ -61,8 +61,11 @@ class Disparities:
         """How many features have one."""
         return int(np.count_nonzero(np.isfinite(self.px)))
 
-    def require(self, indices: NDArray[np.intp]) -> None:
-        """Find those of the features with the given indices (K,), where they are only found when they are needed."""
+    def require(self, indices: NDArray[np.intp], expected: Array | None = None) -> None:
+        """Find those of the features with the given indices (K,), where they are only found when they are needed.
+
+        `expected` (K,) are pixels where that is known to a pixel or two, NaN elsewhere; it saves a search.
+        """
 
     def beside(self, indices: NDArray[np.intp], moved: Array) -> Array:
         """Disparities (M,) of the places that lie `moved` (M, 2) pixels beside the features with these indices (M,)."""

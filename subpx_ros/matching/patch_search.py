@@ -32,7 +32,7 @@ class RightPlaces:
     """What was found of N left keypoints."""
 
     indices: torch.Tensor
-    """(M,) int64 of those that were found, in their order."""
+    """(M,) int64 of those that were found, those with an expected disparity first."""
     places: torch.Tensor
     """(M, 2) pixels in the right image, to about a quarter of a pixel."""
     scores: torch.Tensor
@@ -64,11 +64,32 @@ class PatchSearch:
         self._halves = [_Half(_halved(image), len(self._disparities)) for image in (left, right)]
         self._wholes = [_Windows(image, (side, side)) for image in (left, right)]
 
-    def find(self, keypoints: torch.Tensor) -> RightPlaces:
-        """Where the right image shows left keypoints (N, 2), float32 pixels."""
+    def find(self, keypoints: torch.Tensor, expected: torch.Tensor) -> RightPlaces:
+        """Where the right image shows left keypoints.
+
+        Args:
+            keypoints: (N, 2) float32 pixels.
+            expected: (N,) disparities in pixels, good to one or two; NaN where the row is to be searched.
+        """
         if not self._shows_patches:
             return RightPlaces(keypoints.new_zeros(0, dtype=torch.int64), keypoints[:0], keypoints[:0, 0])
+        told = expected.isfinite()
+        known, unknown = told.nonzero()[:, 0], (~told).nonzero()[:, 0]
+        found, searched = self._searched(keypoints[unknown].round())
+        asked = torch.cat([known, unknown[found]])
+        disparity = torch.cat([expected[known].round().long(), searched])
+        keypoints = keypoints[asked]
         nearest = keypoints.round()
+        guess = nearest.long() - torch.stack([disparity, torch.zeros_like(disparity)], dim=1)
+        shift, scores = _around(self._wholes[0], self._wholes[1], nearest.long(), guess)
+        places = guess + shift + (keypoints - nearest)
+        good = keypoints[:, 0] - places[:, 0] >= self._least_px
+        good &= shift[:, 1].abs() <= self._max_row_difference_px
+        good &= scores >= _LEAST_CORRELATION
+        return RightPlaces(asked[good], places[good], scores[good])
+
+    def _searched(self, nearest: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Which (M,) of whole pixels (N, 2) have a disparity that stands out in their row, and it (M,), a multiple of 2."""
         (columns, rows), (left, right) = (nearest.long() // 2).T, self._halves
         disparity, found = _along_row(left, right, columns, rows, self._disparities)
         asked = found.nonzero()[:, 0]
@@ -77,15 +98,7 @@ class PatchSearch:
             right, left, columns - disparity, rows, range(-self._disparities[-1], 1 - self._disparities[0])
         )
         led_back = (back + disparity).abs() <= 1
-        asked, disparity = asked[led_back], disparity[led_back]
-        keypoints, nearest = keypoints[asked], nearest[asked]
-        guess = nearest.long() - torch.stack([2 * disparity, torch.zeros_like(disparity)], dim=1)
-        shift, scores = _around(self._wholes[0], self._wholes[1], nearest.long(), guess)
-        places = guess + shift + (keypoints - nearest)
-        good = keypoints[:, 0] - places[:, 0] >= self._least_px
-        good &= shift[:, 1].abs() <= self._max_row_difference_px
-        good &= scores >= _LEAST_CORRELATION
-        return RightPlaces(asked[good], places[good], scores[good])
+        return asked[led_back], 2 * disparity[led_back]
 
 
 class _Windows:

@@ -10,7 +10,7 @@ import torch
 from subpx_ros.parallel import each_by_a_thread, parts_for
 from subpx_ros.refinement.least_squares import first_patches, follow_least_squares, later_image
 
-_WORTH_A_THREAD, _BATCH = 32, 4096
+_WORTH_A_THREAD, _BATCH = 256, 4096
 """Points."""
 
 
