@@ -273,8 +273,8 @@ class MotionEstimator:
 
     @property
     def _corrected_pair(self) -> Rig:
-        """With what was learnt of the right camera."""
-        return self.right_centre.applied_to(self._pair)
+        """With what was learnt of the right camera, where there is one."""
+        return self.right_centre.applied_to(self._pair) if self.metric else self._pair
 
     def _expected_disparities(
         self, tracks: Tracks, indices0: NDArray[np.intp], rough: RoughPose | None
