@@ -239,7 +239,7 @@ class OdometryConfig(Settings):
         live=True,
     )
     common_error_share: float = setting(
-        0.25,
+        0.2,
         "Variance of the error that a motion has in common with those after it, because all their matches see the same "
         "surfaces, as a share of that of its own noise. The covariance of the odometry grows faster with it.",
         minimum=0.0,

@@ -30,7 +30,7 @@ from subpx_ros.polish import StereoPolish, polish_mono, polish_stereo
 from subpx_ros.rectification import RightCentre
 from subpx_ros.triangulation import MINIMUM_DEPTH_M, StereoPoints, triangulate
 
-_FLOOR_PX2 = 0.1**2
+_FLOOR_PX2 = 0.05**2
 """Added to the predicted variance of every pixel coordinate, so that no match weighs more than images can be trusted."""
 
 

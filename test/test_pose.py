@@ -235,7 +235,7 @@ def test_stereo_error_agrees_with_the_covariance(sigma: float, shift_sigma: floa
     assert_consistent(mean_nees(trial, 100), 6, 100)
 
 
-FLOOR_PX = 0.1
+FLOOR_PX = 0.05
 """What pose estimation adds to every predicted standard deviation."""
 WIDE = PoseConfig(epipolar_threshold_px=20.0, reprojection_threshold_px=20.0)
 """Keeps all matches of unequal noise, so that their statistics are not cut off."""
