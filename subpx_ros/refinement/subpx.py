@@ -41,13 +41,14 @@ _NOISE_FLOOR = 0.01
 _LOG_SHARPNESS = (-3.0, 5.0)
 """Bounds of the logarithm of 1 / standard deviation: 20 to 0.007 px."""
 _UNKNOWN_VARIANCE = 9.0
-"""px^2, per axis: what is said of a keypoint outside of the image, which stays where it is."""
+"""px^2, per axis: what is said of a keypoint that stays where it is."""
 _BATCH_CPU, _BATCH_GPU = 512, 8192
 _WORTH_A_THREAD = 64
 """Matches."""
 
 _FARTHEST_PX, _LEAST_CERTAIN_PX = 2.0, 0.5
-"""A point that least squares find farther from where it is predicted, or less surely, is left to the network."""
+"""A point that least squares find farther from where it is predicted, or less surely, is hidden, or moves: it stays where it
+was detected."""
 
 SamplePatches = Callable[[torch.Tensor, int], torch.Tensor]
 """Patches (N, size, size) of the second image around its keypoints moved by (N, 2) pixels, by the shift and the size."""
@@ -282,11 +283,14 @@ class SubpxRefiner(Refiner):
         told = predicted.places.isfinite().all(dim=1)
         places = torch.where(told[:, None], predicted.places, keypoints1)
         refined1, covariance1 = follow_points(images, number, keypoints0, predicted.warps, second, places)
-        good = told & ((refined1 - places).norm(dim=1) < _FARTHEST_PX)
+        good = (refined1 - places).norm(dim=1) < _FARTHEST_PX
         good &= covariance1.diagonal(dim1=1, dim2=2).amax(dim=1) < _LEAST_CERTAIN_PX**2
-        rest = every[~good]
-        if len(rest):
-            refined1[rest], covariance1[rest] = by_network(rest)
+        unknown = _UNKNOWN_VARIANCE * torch.eye(2, device=places.device)
+        refined1 = torch.where(good[:, None], refined1, keypoints1)
+        covariance1 = torch.where(good[:, None, None], covariance1, unknown)
+        untold = every[~told]
+        if len(untold):
+            refined1[untold], covariance1[untold] = by_network(untold)
         return Refinement(keypoints0, refined1, covariance1)
 
 
