@@ -20,7 +20,7 @@ RIG = Rig(CAMERA, CAMERA, 0.54)
 FORWARD = se3(rotation_from_vector(np.array([0.01, -0.03, 0.005])), np.array([0.05, -0.02, 0.9]))
 CERTAIN = RightCentre()
 WIDE = PoseConfig(reprojection_threshold_px=20.0)
-FLOOR_PX = 0.1
+FLOOR_PX = 0.05
 """What pose estimation adds to every predicted standard deviation."""
 TRIALS = 100
 
