@@ -54,12 +54,7 @@ def seen_ahead(tracks: Tracks, indices: NDArray[np.intp], T_current_reference: A
 
 
 def predicted_matches(
-    tracks: Tracks,
-    indices: NDArray[np.intp],
-    T_current_reference: Array | None,
-    rig: Rig,
-    well_known: bool,
-    device: torch.device,
+    tracks: Tracks, indices: NDArray[np.intp], ahead: Ahead | None, well_known: bool, device: torch.device
 ) -> Predicted | None:
     """What depth, surfaces and the motion tell of matches whose first points are features (M,) of the reference, as their
     anchors saw them; None: nothing.
@@ -67,19 +62,17 @@ def predicted_matches(
     Args:
         tracks: of the reference's features.
         indices: (M,) of them.
-        T_current_reference: (4, 4), metres, as far as it is known.
-        rig: a rectified pair; of one camera nothing is known.
+        ahead: the same after the motion, where one is known.
         well_known: whether the motion is known to a pixel or two in the image.
         device: of the result.
     """
-    warps, places = tracks.warps[indices], None
-    if T_current_reference is not None and rig.baseline_m is not None:
-        ahead = seen_ahead(tracks, indices, T_current_reference, rig)
-        warps, places = composed(warps, ahead.warps), ahead.places if well_known else None
-    elif not tracks.older:
+    if ahead is None and not tracks.older:
         return None
+    warps = tracks.warps[indices]
 
     def on_device(values: Array) -> torch.Tensor:
         return torch.from_numpy(values.astype(np.float32)).to(device)
 
-    return Predicted(on_device(warps), None if places is None else on_device(places))
+    if ahead is None:
+        return Predicted(on_device(warps))
+    return Predicted(on_device(composed(warps, ahead.warps)), on_device(ahead.places) if well_known else None)

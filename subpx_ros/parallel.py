@@ -6,6 +6,7 @@ follow one another, as in the refiner, threads that each take a part through all
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -34,6 +35,13 @@ def parts_for(count: int, device: torch.device, largest: int, least: int) -> int
     if device.type != "cpu" or count < _EVEN_PARTS * least:
         return max(1, -(-count // largest))
     return _EVEN_PARTS * max(1, -(-count // (_EVEN_PARTS * largest)))
+
+
+def slices_for(count: int, device: torch.device, largest: int, least: int) -> list[slice]:
+    """The parts of `parts_for`, as even as can be."""
+    parts = parts_for(count, device, largest, least)
+    bounds = [count * part // parts for part in range(parts + 1)]
+    return [slice(*each) for each in itertools.pairwise(bounds)]
 
 
 def each_by_a_thread(function: Callable[[_Part], _Result], parts: Sequence[_Part]) -> list[_Result]:

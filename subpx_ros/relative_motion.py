@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from subpx_ros.appearance import predicted_matches, seen_ahead
+from subpx_ros.appearance import Ahead, predicted_matches, seen_ahead
 from subpx_ros.config import Config
 from subpx_ros.consistency import UNSUSPICIOUS, WorldEstimator
 from subpx_ros.contrast import made_visible
@@ -209,19 +209,24 @@ class MotionEstimator:
             with watch.stage("stereo" if self.mode == "stereo" else "depth"):
                 found = _with_depth(found, reference)
         indices0, indices1 = (indices.cpu().numpy() for indices in (found.indices0, found.indices1))
+        around = Tracks.fresh(reference) if tracks is None else tracks
         with watch.stage("pose"):
             rough = self._rough_pose(reference, current, found, expected)
-        around = Tracks.fresh(reference) if tracks is None else tracks
+            near = np.ones(len(found), dtype=bool) if rough is None else rough.near
+            ahead = self._ahead(around, indices0[near], predicted if rough is None else rough.T_0_1)
         if self.metric:
             with watch.stage("stereo" if self.mode == "stereo" else "depth"):
-                current.disparities.require(indices1, self._expected_disparities(around, indices0, rough))
+                disparities = np.full(len(found), np.nan)
+                if rough is not None and ahead is not None:
+                    disparities[near] = ahead.disparity
+                current.disparities.require(indices1, disparities)
         with watch.stage("refinement"):
             if rough is None:
-                matches = self._refine(around, current, found, predicted)
+                matches = self._refine(around, current, found, ahead)
             else:
-                near = found[torch.from_numpy(rough.near).to(found.scores.device)]
-                refined = self._refine(around, current, near, rough.T_0_1, well_known=True)
-                matches = among_detected(refined, rough.near, reference.features, current.features, found)
+                chosen = found[torch.from_numpy(near).to(found.scores.device)]
+                refined = self._refine(around, current, chosen, ahead, well_known=True)
+                matches = among_detected(refined, near, reference.features, current.features, found)
         with watch.stage("pose"):
             if self.metric:
                 return self._in_metres(reference, current, found, matches, expected, rough)
@@ -273,22 +278,17 @@ class MotionEstimator:
 
     @property
     def _corrected_pair(self) -> Rig:
-        """With what was learnt of the right camera, where there is one."""
-        return self.right_centre.applied_to(self._pair) if self.metric else self._pair
+        """With what was learnt of the right camera."""
+        return self.right_centre.applied_to(self._pair)
 
-    def _expected_disparities(
-        self, tracks: Tracks, indices0: NDArray[np.intp], rough: RoughPose | None
-    ) -> Array | None:
-        """Of the partners of features (M,) of the reference, where a rough pose tells; NaN elsewhere."""
-        if rough is None:
+    def _ahead(self, tracks: Tracks, indices0: NDArray[np.intp], T_reference_current: Array | None) -> Ahead | None:
+        """Features (M,) of the reference after a motion (4, 4), where that and depths are known."""
+        if T_reference_current is None or not self.metric:
             return None
-        expected = np.full(len(indices0), np.nan)
-        ahead = seen_ahead(tracks, indices0[rough.near], invert(rough.T_0_1), self._corrected_pair)
-        expected[rough.near] = ahead.disparity
-        return expected
+        return seen_ahead(tracks, indices0, invert(T_reference_current), self._corrected_pair)
 
     def _refine(
-        self, tracks: Tracks, current: View, found: Matches, T_reference_current: Array | None, well_known: bool = False
+        self, tracks: Tracks, current: View, found: Matches, ahead: Ahead | None, well_known: bool = False
     ) -> RefinedMatches:
         """The second point of every match refined against the view that saw its point first.
 
@@ -296,12 +296,11 @@ class MotionEstimator:
             tracks: of the reference's features.
             current: the other view.
             found: the matches.
-            T_reference_current: (4, 4) as far as it is known.
-            well_known: whether it is known to a pixel or two in the image.
+            ahead: how the other view is expected to show them.
+            well_known: whether their places are known to a pixel or two.
         """
         indices0, device = found.indices0.cpu().numpy(), found.indices0.device
-        T_current_reference = None if T_reference_current is None else invert(T_reference_current)
-        predicted = predicted_matches(tracks, indices0, T_current_reference, self._corrected_pair, well_known, device)
+        predicted = predicted_matches(tracks, indices0, ahead, well_known, device)
         feature = torch.from_numpy(tracks.feature[indices0]).to(device)
         refined = self._front_end.refine_tracked(
             [view.features for view in tracks.views],

@@ -119,7 +119,7 @@ def test_followed_points_are_hardly_pulled_between_two_pixels(shift: float) -> N
     places = first + torch.tensor([shift, 0.0])
     with torch.inference_mode():
         warps = torch.from_numpy(magnified(np.ones(len(first)))).float()
-        patches = first_patches(torch.from_numpy(image), first, warps)
+        patches = first_patches([torch.from_numpy(image)], torch.zeros(len(first), dtype=torch.long), first, warps)
         found, _ = follow_least_squares(patches, later_image(torch.from_numpy(shifted(image, shift, 0.0))), places)
     assert abs(float((found - places)[:, 0].median())) < 0.005
 

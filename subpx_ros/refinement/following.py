@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import torch
 
-from subpx_ros.parallel import each_by_a_thread, parts_for
+from subpx_ros.parallel import each_by_a_thread, slices_for
 from subpx_ros.refinement.least_squares import first_patches, follow_least_squares, later_image
 
 _WORTH_A_THREAD, _BATCH = 256, 4096
@@ -37,13 +36,9 @@ def follow_points(
     source = later_image(later)
 
     def found(part: slice) -> tuple[torch.Tensor, torch.Tensor]:
-        which, counts = (each.tolist() for each in number[part].unique_consecutive(return_counts=True))
-        own = zip(which, keypoints0[part].split(counts), warps[part].split(counts), strict=True)
-        first = [first_patches(firsts[index], points, warp) for index, points, warp in own]
-        return follow_least_squares(torch.cat(first), source, places[part])
+        first = first_patches(firsts, number[part], keypoints0[part], warps[part])
+        return follow_least_squares(first, source, places[part])
 
-    count = parts_for(len(places), later.device, _BATCH, _WORTH_A_THREAD)
-    bounds = [len(places) * part // count for part in range(count + 1)]
-    results = each_by_a_thread(found, [slice(*each) for each in itertools.pairwise(bounds)])
-    pixels, covariance = (torch.cat(each) for each in zip(*results, strict=True))
+    parts = slices_for(len(places), later.device, _BATCH, _WORTH_A_THREAD)
+    pixels, covariance = (torch.cat(each) for each in zip(*each_by_a_thread(found, parts), strict=True))
     return pixels, covariance

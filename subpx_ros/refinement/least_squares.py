@@ -10,14 +10,14 @@ shift, and how it is deformed is given.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import torch
 from torch.nn.functional import grid_sample
 
-from subpx_ros.refinement.patches import PatchSource, sample_warped_patches
+from subpx_ros.refinement.patches import PatchSource, sample_warped_from
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ _LATER_PRIOR = (3.0, 3.0)
 """Of the shift to a later frame (px)."""
 _LEAST_EXPLAINED = 0.5
 """Of the grey's variance in a first patch, by the second: a place that shows less of it is another one."""
+_MOST_VAGUE_PX2 = 0.5**2
+"""Variance of a place in a later frame; one that is known less well was hidden, or is another one."""
 _TINY = 1e-6
 """Added to contrasts that are divided by: patches may be even."""
 _VARIANCE_SCALE = 9.0
@@ -100,10 +102,12 @@ def match_least_squares(
     return RightPoints(places1 + moved[:, :2], covariance, -moved[:, 2:])
 
 
-def first_patches(image: torch.Tensor, places: torch.Tensor, warps: torch.Tensor) -> torch.Tensor:
-    """Patches (N, 17, 17) around places (N, 2) of an image (H, W), as a later view is expected to show them, by their
-    warps (N, 3, 2) (`surfaces.patch_warps`)."""
-    return sample_warped_patches(image, places, _LATER.size + 2, warps)
+def first_patches(
+    images: Sequence[torch.Tensor], number: torch.Tensor, places: torch.Tensor, warps: torch.Tensor
+) -> torch.Tensor:
+    """Patches (N, 17, 17) around places (N, 2), as a later view is expected to show them by their warps (N, 3, 2): see
+    `patches.sample_warped_from`."""
+    return sample_warped_from(images, number, places, _LATER.size + 2, warps)
 
 
 def later_image(image: torch.Tensor) -> PatchSource:
@@ -115,7 +119,7 @@ def follow_least_squares(
     first: torch.Tensor, later: PatchSource, places: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Where a later image shows what first patches show, (N, 2) pixels, and the covariance (N, 2, 2) px^2, which is
-    infinite where it does not show it.
+    infinite where it does not show it, or does not tell where.
 
     Args:
         first: (N, 17, 17) of any number of `first_patches`.
@@ -129,7 +133,8 @@ def follow_least_squares(
         lambda moved: later.sample(places + moved, _LATER.size).flatten(1),
         lambda moved: later.sample_cubic(places + moved, _LATER.size).flatten(1),
     )
-    return places + moved, torch.where((explained > _LEAST_EXPLAINED)[:, None], covariance, torch.inf)
+    shown = (explained[:, 0] > _LEAST_EXPLAINED) & (covariance.diagonal(dim1=1, dim2=2).amax(dim=1) < _MOST_VAGUE_PX2)
+    return places + moved, torch.where(shown[:, None, None], covariance, torch.inf)
 
 
 _Sample = Callable[[torch.Tensor], torch.Tensor]

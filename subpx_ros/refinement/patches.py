@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch.nn.functional import grid_sample, pad
 
@@ -101,3 +103,12 @@ def sample_warped_patches(image: torch.Tensor, keypoints: torch.Tensor, size: in
     y = (down / depth + (keypoints[:, 1] + 0.5)) * (2.0 / height) - 1.0
     grid = torch.stack([x.T, y.T], dim=2)[None]
     return grid_sample(image[None, None], grid, padding_mode="border", align_corners=False).view(-1, size, size)
+
+
+def sample_warped_from(
+    images: Sequence[torch.Tensor], number: torch.Tensor, keypoints: torch.Tensor, size: int, warps: torch.Tensor
+) -> torch.Tensor:
+    """As `sample_warped_patches`, of keypoints that lie in several images: `number` (N,), on the CPU and rising, says which."""
+    which, counts = (each.tolist() for each in number.unique_consecutive(return_counts=True))
+    own = zip(which, keypoints.split(counts), warps.split(counts), strict=True)
+    return torch.cat([sample_warped_patches(images[index], points, size, warp) for index, points, warp in own])

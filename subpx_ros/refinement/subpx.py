@@ -10,7 +10,6 @@ a match could be at all. The first keypoint stays, so that tracks and stereo pai
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,9 +21,9 @@ from torch.nn.functional import relu
 from subpx_ros import weights
 from subpx_ros.config import RefinementConfig
 from subpx_ros.datatypes import Features, Matches
-from subpx_ros.parallel import each_by_a_thread, parts_for
+from subpx_ros.parallel import each_by_a_thread, slices_for
 from subpx_ros.refinement.following import follow_points
-from subpx_ros.refinement.patches import PatchSource, sample_warped_patches
+from subpx_ros.refinement.patches import PatchSource, sample_warped_from
 from subpx_ros.refinement.refiner import Refinement, Refiner
 
 PATCH_SIZE = 21
@@ -46,8 +45,8 @@ _BATCH_CPU, _BATCH_GPU = 512, 8192
 _WORTH_A_THREAD = 64
 """Matches."""
 
-_FARTHEST_PX, _LEAST_CERTAIN_PX = 2.0, 0.5
-"""A point that least squares find farther from where it is predicted, or less surely, is hidden, or moves: it stays where it
+_FARTHEST_PX = 2.0
+"""A point that least squares find farther from where it is predicted, or do not find, is hidden, or moves: it stays where it
 was detected."""
 
 SamplePatches = Callable[[torch.Tensor, int], torch.Tensor]
@@ -284,7 +283,7 @@ class SubpxRefiner(Refiner):
         places = torch.where(told[:, None], predicted.places, keypoints1)
         refined1, covariance1 = follow_points(images, number, keypoints0, predicted.warps, second, places)
         good = (refined1 - places).norm(dim=1) < _FARTHEST_PX
-        good &= covariance1.diagonal(dim1=1, dim2=2).amax(dim=1) < _LEAST_CERTAIN_PX**2
+        good &= covariance1[:, 0, 0].isfinite()
         unknown = _UNKNOWN_VARIANCE * torch.eye(2, device=places.device)
         refined1 = torch.where(good[:, None], refined1, keypoints1)
         covariance1 = torch.where(good[:, None, None], covariance1, unknown)
@@ -298,7 +297,6 @@ def refine_second(
     network: SubpxNetwork,
     keypoints: tuple[torch.Tensor, torch.Tensor],
     images: tuple[torch.Tensor, torch.Tensor],
-    warps: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Refined second keypoints (M, 2) and their covariances (M, 2, 2) in px^2.
 
@@ -309,12 +307,9 @@ def refine_second(
         network: the refiner's network.
         keypoints: (M, 2) of either view, pixels.
         images: (H, W) of either view, grey in [0, 1].
-        warps: (M, 3, 2) of the first patches (`surfaces.patch_warps`). None: not known.
     """
-    if warps is None:
-        source = PatchSource(images[0], PATCH_SIZE)
-        return _refine_parts(network, lambda part: source.sample(keypoints[0][part], PATCH_SIZE), keypoints, images)
-    return refine_tracked(network, keypoints, [images[0]], torch.zeros(len(warps), dtype=torch.long), images[1], warps)
+    source = PatchSource(images[0], PATCH_SIZE)
+    return _refine_parts(network, lambda part: source.sample(keypoints[0][part], PATCH_SIZE), keypoints, images)
 
 
 def refine_tracked(
@@ -333,17 +328,11 @@ def refine_tracked(
         firsts: (H, W) each.
         number: (M,) of the first images, on the CPU, rising.
         second: (H, W)
-        warps: (M, 3, 2)
+        warps: (M, 3, 2) of the first patches (`surfaces.patch_warps`).
     """
 
     def sample(part: slice) -> torch.Tensor:
-        which, counts = number[part].unique_consecutive(return_counts=True)
-        own = zip(*(each[part].split(counts.tolist()) for each in (keypoints[0], warps)), strict=True)
-        patches = [
-            sample_warped_patches(firsts[index], points, PATCH_SIZE, warp)
-            for index, (points, warp) in zip(which.tolist(), own, strict=True)
-        ]
-        return torch.cat(patches) if len(patches) != 1 else patches[0]
+        return sample_warped_from(firsts, number[part], keypoints[0][part], PATCH_SIZE, warps[part])
 
     return _refine_parts(network, sample, keypoints, (firsts[0], second))
 
@@ -361,10 +350,7 @@ def _refine_parts(
         return last.shift, network.covariances(last.whitening)
 
     largest = _BATCH_CPU if device.type == "cpu" else _BATCH_GPU
-    total = len(keypoints[0])
-    count = parts_for(total, device, largest, _WORTH_A_THREAD)
-    bounds = [total * part // count for part in range(count + 1)]
-    parts = [slice(*each) for each in itertools.pairwise(bounds)]
+    parts = slices_for(len(keypoints[0]), device, largest, _WORTH_A_THREAD)
     shifts, covariances = (torch.cat(each) for each in zip(*each_by_a_thread(refine, parts), strict=True))
     usable = _inside(images[0], keypoints[0]) & _inside(images[1], keypoints[1])
     unknown = _UNKNOWN_VARIANCE * torch.eye(2, device=covariances.device)

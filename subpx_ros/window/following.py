@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 _BORDER_PX = 8
 """Nearer to the border of the image, half of a patch is outside."""
-_LEAST_CERTAIN_PX = 0.5
-"""A place that is known less well was hidden, or is another one."""
 
 
 def unmatched_points(bundle: Bundle) -> Indices:
@@ -70,8 +68,7 @@ def follow(
     point, expected = point[chosen], expected[chosen]
 
     found, covariance = _matched(bundle, camera, views, point, expected)
-    certain = covariance[:, [0, 1], [0, 1]].max(axis=1, initial=0.0) < _LEAST_CERTAIN_PX**2
-    kept = certain & (np.linalg.norm(found - expected, axis=1) < reach_px)
+    kept = np.isfinite(covariance[:, 0, 0]) & (np.linalg.norm(found - expected, axis=1) < reach_px)
     nothing = np.zeros(int(np.count_nonzero(kept)))
     frames = np.full(len(nothing), newest, dtype=np.intp)
     return Sightings(
