@@ -55,9 +55,9 @@ def seen_ahead(tracks: Tracks, indices: NDArray[np.intp], T_current_reference: A
 
 def predicted_matches(
     tracks: Tracks, indices: NDArray[np.intp], ahead: Ahead | None, well_known: bool, device: torch.device
-) -> Predicted | None:
+) -> Predicted:
     """What depth, surfaces and the motion tell of matches whose first points are features (M,) of the reference, as their
-    anchors saw them; None: nothing.
+    anchors saw them.
 
     Args:
         tracks: of the reference's features.
@@ -66,8 +66,6 @@ def predicted_matches(
         well_known: whether the motion is known to a pixel or two in the image.
         device: of the result.
     """
-    if ahead is None and not tracks.older:
-        return None
     warps = tracks.warps[indices]
 
     def on_device(values: Array) -> torch.Tensor:

@@ -14,7 +14,7 @@ from subpx_ros.config import MatchingConfig
 from subpx_ros.datatypes import Array, Features
 from subpx_ros.matching.patch_search import PatchSearch
 from subpx_ros.parallel import one_thread_an_operation
-from subpx_ros.refinement.least_squares import left_image, match_least_squares
+from subpx_ros.refinement.least_squares import left_image, match_least_squares, right_image
 from subpx_ros.refinement.patches import PatchSource
 from subpx_ros.surfaces import disparity_slopes
 from subpx_ros.triangulation import Disparities
@@ -61,15 +61,16 @@ def searched_disparities(
     image = torch.from_numpy(right).to(left.image.device).float().div_(255.0)
 
     @cache
-    def pair() -> tuple[PatchSearch, PatchSource]:
-        return PatchSearch(left.image, image, principal_offset_px, config), left_image(left.image)
+    def pair() -> tuple[PatchSearch, PatchSource, torch.Tensor]:
+        searched = PatchSearch(left.image, image, principal_offset_px, config)
+        return searched, left_image(left.image), right_image(image)
 
     def search(indices: NDArray[np.intp], expected: Array) -> Disparities:
         # Hundreds of small operations: waking a second thread for each costs more than it helps.
         with torch.inference_mode(), one_thread_an_operation():
             keypoints = left.keypoints.index_select(0, torch.from_numpy(indices).to(left.keypoints.device))
             guesses = torch.from_numpy(expected.astype(np.float32)).to(keypoints.device)
-            found = _measured(*pair(), image, config.max_row_difference_px, keypoints, guesses)
+            found = _measured(*pair(), config.max_row_difference_px, keypoints, guesses)
             disparity, variance, *slope = found.cpu().numpy().astype(np.float64)
         return Disparities(disparity, variance, np.stack(slope, axis=1))
 

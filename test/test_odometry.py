@@ -296,7 +296,8 @@ def test_the_refiner_is_told_how_patches_change_once_a_motion_is_known(frames: l
     front_end.refiner = listening
     process_all(VisualOdometry(CONFIG, RIG, front_end=front_end), frames[:4])
     first, *later = listening.told
-    assert first is None and len(later) == 2
+    assert first is not None and first.places is None and len(later) == 2
+    assert torch.equal(first.warps[:, :2], torch.eye(2).expand(len(first.warps), -1, -1))
     for predicted in later:
         # Driving forward, everything grows, far points by little.
         assert predicted is not None and 0.75 < float(predicted.warps[:, :2].det().sqrt().median()) < 1.0

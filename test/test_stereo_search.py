@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from subpx_ros.config import MatchingConfig
 from subpx_ros.datatypes import Features
-from subpx_ros.refinement.least_squares import left_image, match_least_squares
+from subpx_ros.refinement.least_squares import left_image, match_least_squares, right_image
 from subpx_ros.stereo import SearchedDisparities, searched_disparities
 
 _HEIGHT, _WIDTH = 200, 400
@@ -66,7 +66,7 @@ def test_a_patch_tells_how_its_surface_lies(slope: float) -> None:
     started = left.keypoints - torch.stack([true + 0.5, torch.zeros_like(true)], dim=1)
     right = torch.from_numpy(_shifted(image, 40.0, slope)).float() / 255.0
     with torch.inference_mode():
-        found = match_least_squares(left_image(left.image), right, left.keypoints, started)
+        found = match_least_squares(left_image(left.image), right_image(right), left.keypoints, started)
     errors = found.slope - torch.tensor([0.0, slope])
     assert float(errors.abs().median(dim=0).values.max()) < 0.02 and float(errors.mean(dim=0).abs().max()) < 0.01
     disparity = left.keypoints[:, 0] - found.places[:, 0]

@@ -18,11 +18,12 @@ from subpx_ros.errors import WeightsError
 from subpx_ros.features import create_detector
 from subpx_ros.features.detector import Detector
 from subpx_ros.refinement import create_refiner
+from subpx_ros.refinement.following import follow_points
 from subpx_ros.refinement.keypt2subpx import Keypt2SubpxNetwork
-from subpx_ros.refinement.least_squares import first_patches, follow_least_squares, later_image
 from subpx_ros.refinement.patches import PatchSource, sample_patches
 from subpx_ros.refinement.refiner import Refiner
-from subpx_ros.refinement.subpx import PATCH_SIZE, SubpxNetwork, SubpxRefiner, refine_second
+from subpx_ros.refinement.subpx import SubpxRefiner, refine_second
+from subpx_ros.refinement.subpx_network import PATCH_SIZE, SubpxNetwork
 from subpx_ros.surfaces import magnified
 
 CPU = torch.device("cpu")
@@ -115,12 +116,12 @@ def test_the_cubic_through_four_pixels_gives_cubics_back_and_continues_the_borde
 @pytest.mark.parametrize("shift", [0.15, 0.3, 0.7])
 def test_followed_points_are_hardly_pulled_between_two_pixels(shift: float) -> None:
     """Bilinear patches pull them by 0.01 px on this texture."""
-    image, first = smooth_noise(), grid_keypoints()
+    first = grid_keypoints()
     places = first + torch.tensor([shift, 0.0])
+    image, later = (torch.from_numpy(each) for each in (smooth_noise(), shifted(smooth_noise(), shift, 0.0)))
     with torch.inference_mode():
         warps = torch.from_numpy(magnified(np.ones(len(first)))).float()
-        patches = first_patches([torch.from_numpy(image)], torch.zeros(len(first), dtype=torch.long), first, warps)
-        found, _ = follow_least_squares(patches, later_image(torch.from_numpy(shifted(image, shift, 0.0))), places)
+        found, _ = follow_points([image], torch.zeros(len(first), dtype=torch.long), first, warps, later, places)
     assert abs(float((found - places)[:, 0].median())) < 0.005
 
 
@@ -283,6 +284,33 @@ def test_where_the_place_is_predicted_least_squares_find_it(refiner: SubpxRefine
     assert np.allclose(told.refined1[untold], network.refined1[untold], atol=1e-4)
     assert network.covariance1 is not None
     assert np.allclose(told.covariance1[untold], network.covariance1[untold], atol=1e-5)
+
+
+def test_in_views_of_one_drive_least_squares_find_what_moved_grew_and_turned(refiner: SubpxRefiner) -> None:
+    """More exactly than the network, which has what they do not find: here, what is not there."""
+    image, first = smooth_noise(), grid_keypoints(40.0)
+    change = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), 2.0, 1.05)
+    true = torch.from_numpy(cv2.transform(first.numpy()[:, None], change)[:, 0])
+    warped = cv2.warpAffine(image, change, (WIDTH, HEIGHT), flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REFLECT)
+    second: Image = np.asarray(warped, dtype=np.float32)
+    second[: HEIGHT // 3] = smooth_noise(1)[: HEIGHT // 3]
+    detected = true + 0.8 * torch.from_numpy(np.random.default_rng(4).normal(size=first.shape)).float()
+    views, every = (features(image, first), features(second, detected)), torch.arange(len(first))
+    still = Predicted(torch.from_numpy(magnified(np.ones(len(first)))).float())
+
+    def refined(predicted: Predicted | None) -> tuple[RefinedMatches, Array]:
+        matches = refiner.refine(*views, Matches(every, every, torch.ones(len(first)), predicted))
+        return matches, np.linalg.norm(matches.refined1 - true.numpy(), axis=1)
+
+    (alike, errors), (network, network_errors) = refined(still), refined(None)
+    gone = (true[:, 1] < HEIGHT / 3 - 12).numpy()
+    there = (true[:, 1] > HEIGHT / 3 + 12).numpy()
+    assert np.median(errors[there]) < 0.025 and np.median(errors[there]) < 0.7 * np.median(network_errors[there])
+    same = np.all(np.isclose(alike.refined1, network.refined1, atol=1e-3), axis=1)
+    assert same[gone].mean() > 0.8 and same[there].mean() < 0.1
+    assert alike.covariance1 is not None and network.covariance1 is not None
+    assert np.allclose(alike.covariance1[same & gone], network.covariance1[same & gone], rtol=1e-2)
+    assert np.all(np.linalg.eigvalsh(alike.covariance1) > 0.0)
 
 
 def test_no_matches(refiner: SubpxRefiner) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from subpx_ros.refinement.subpx import PATCH_SIZE, Estimate, SubpxNetwork, unpack_whitening
+from subpx_ros.refinement.subpx_network import PATCH_SIZE, Estimate, SubpxNetwork, unpack_whitening
 from subpx_ros.training.losses import refinement_loss
 
 BATCH = 384

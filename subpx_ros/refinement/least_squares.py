@@ -4,7 +4,7 @@ Gruen, "Adaptive least squares correlation", 1985, in the inverse compositional 
 derivatives of the first patch serve every step; gain and offset of the grey are free. It takes a tenth of the time of a
 network. In a rectified pair, whose images differ by little else, a patch moves by a shift along and across the row, and
 its disparity may change linearly over it, as that of every plane does. From one frame to a later one it moves by a
-shift, and how it is deformed is given.
+shift, and how it is deformed is given, or is free as well.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import torch
-from torch.nn.functional import grid_sample
+from torch.nn.functional import grid_sample, pad
 
+from subpx_ros.interpolation import with_columns_between
 from subpx_ros.refinement.patches import PatchSource, sample_warped_from
 
 
@@ -54,6 +55,10 @@ _PRIOR = (3.0, 0.7, 0.15, 0.3)
 and down, where a road has the baseline over the height of the camera."""
 _LATER_PRIOR = (3.0, 3.0)
 """Of the shift to a later frame (px)."""
+_DEFORMED_PRIOR = (*_LATER_PRIOR, 0.1, 0.1, 0.1, 0.1)
+"""The same with the derivatives of column and row by column and row (px / px), less those of a patch that stays as it is."""
+_STILL = (1.0, 0.0, 0.0, 1.0)
+"""Derivatives of column and row by column and row of a patch that stays as it is."""
 _LEAST_EXPLAINED = 0.5
 """Of the grey's variance in a first patch, by the second: a place that shows less of it is another one."""
 _MOST_VAGUE_PX2 = 0.5**2
@@ -83,6 +88,11 @@ def left_image(image: torch.Tensor) -> PatchSource:
     return PatchSource(image, _RIGHT.size + 2)
 
 
+def right_image(image: torch.Tensor) -> torch.Tensor:
+    """The same for the right one, of the same size; beyond its border it counts as continued by its outermost pixels."""
+    return with_columns_between(image)
+
+
 def match_least_squares(
     left: PatchSource, right: torch.Tensor, places0: torch.Tensor, places1: torch.Tensor
 ) -> RightPoints:
@@ -90,15 +100,17 @@ def match_least_squares(
 
     Args:
         left: the left image.
-        right: (H, W) float32 grey in [0, 1], of the same size; continued by its outermost pixels.
+        right: `right_image` of the other one.
         places0: (N, 2) float32 pixels of the left image.
         places1: (N, 2) float32 pixels of the right one, good to a pixel or two.
     """
     x, y, root = _RIGHT.pixels(right.device)
     level, by_x, by_y, grey = _rows(left.sample(places0, _RIGHT.size + 2), root)
     template = _Template(level, [by_x, by_y, by_x * x, by_x * y], grey, _PRIOR, root, _RIGHT.variance(_VARIANCE_SCALE))
-    warp = _warp(x, y)
-    moved, covariance, _ = template.moved(lambda moved: _sampled(right, places1, moved, warp))
+    warp, still = _warp(x, y), torch.tensor(_STILL, device=right.device)
+    moved, covariance, _ = template.moved(
+        lambda moved: _sampled(right, places1 + moved[:, :2], still + pad(moved[:, 2:], (0, 2)), warp, columns=2)
+    )
     return RightPoints(places1 + moved[:, :2], covariance, -moved[:, 2:])
 
 
@@ -107,7 +119,13 @@ def first_patches(
 ) -> torch.Tensor:
     """Patches (N, 17, 17) around places (N, 2), as a later view is expected to show them by their warps (N, 3, 2): see
     `patches.sample_warped_from`."""
-    return sample_warped_from(images, number, places, _LATER.size + 2, warps)
+    return sample_warped_from(images, number, places, _LATER.size + 2, warps, mode="bicubic")
+
+
+def of_first_patch(patches: torch.Tensor) -> torch.Tensor:
+    """The middles (N, 17, 17) of larger patches, as `match_deformed` wants them."""
+    margin = (patches.shape[1] - _LATER.size - 2) // 2
+    return patches[:, margin:-margin, margin:-margin]
 
 
 def later_image(image: torch.Tensor) -> PatchSource:
@@ -133,8 +151,34 @@ def follow_least_squares(
         lambda moved: later.sample(places + moved, _LATER.size).flatten(1),
         lambda moved: later.sample_cubic(places + moved, _LATER.size).flatten(1),
     )
+    return places + moved, _where_shown(covariance, explained)
+
+
+def match_deformed(first: torch.Tensor, later: torch.Tensor, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `follow_least_squares`, of patches whose deformation is found as well, while it is small.
+
+    Args:
+        first: (N, 17, 17) patches of an earlier image.
+        later: (H, W) the later image; continued by its outermost pixels.
+        places: (N, 2) float32 pixels of the later image, good to a pixel.
+    """
+    x, y, root = _LATER.pixels(first.device)
+    level, by_x, by_y, grey = _rows(first, root)
+    derivatives = [by_x, by_y, by_x * x, by_x * y, by_y * x, by_y * y]
+    template = _Template(level, derivatives, grey, _DEFORMED_PRIOR, root, _LATER.variance(_LATER_VARIANCE_SCALE))
+    warp, still = _warp(x, y), torch.tensor(_STILL, device=first.device)
+
+    def sample(mode: str, moved: torch.Tensor) -> torch.Tensor:
+        return _sampled(later, places + moved[:, :2], still + moved[:, 2:], warp, mode=mode)
+
+    moved, covariance, explained = template.moved(partial(sample, "bilinear"), partial(sample, "bicubic"))
+    return places + moved[:, :2], _where_shown(covariance, explained)
+
+
+def _where_shown(covariance: torch.Tensor, explained: torch.Tensor) -> torch.Tensor:
+    """The covariance, infinite where a second patch does not show the first, or does not tell where."""
     shown = (explained[:, 0] > _LEAST_EXPLAINED) & (covariance.diagonal(dim1=1, dim2=2).amax(dim=1) < _MOST_VAGUE_PX2)
-    return places + moved, torch.where(shown[:, None, None], covariance, torch.inf)
+    return torch.where(shown[:, None, None], covariance, torch.inf)
 
 
 _Sample = Callable[[torch.Tensor], torch.Tensor]
@@ -209,20 +253,28 @@ def _rows(patches: torch.Tensor, root: torch.Tensor) -> tuple[torch.Tensor, torc
 
 
 def _warp(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """(5, 2 P): what a middle's column and row and three slopes add to column and row of each pixel (P,) of a patch."""
+    """(6, 2 P): what a middle's column, row and four derivatives add to column and row of each pixel (P,) of a patch."""
     one, none = torch.ones_like(x), torch.zeros_like(x)
-    rows = [(one, none), (x, none), (y, none), (none, one), (none, y)]
+    rows = [(one, none), (none, one), (x, none), (y, none), (none, x), (none, y)]
     return torch.stack([torch.stack(pair, dim=1).flatten() for pair in rows])
 
 
-def _sampled(image: torch.Tensor, places: torch.Tensor, moved: torch.Tensor, warp: torch.Tensor) -> torch.Tensor:
-    """Patches (N, P) of the image (H, W) at places (N, 2) moved by (N, 4), bilinearly."""
-    height, width = image.shape
-    middle = places + moved[:, :2]
+def _sampled(
+    image: torch.Tensor,
+    middle: torch.Tensor,
+    derivatives: torch.Tensor,
+    warp: torch.Tensor,
+    columns: int = 1,
+    mode: str = "bilinear",
+) -> torch.Tensor:
+    """Patches (N, P) of an image around middles (N, 2).
+
+    Of their pixels, column and row have derivatives (N, 4) by column and row of the patch; `columns` are those of the image
+    for each one that it came with.
+    """
+    size = middle.new_tensor([image.shape[1] / columns, image.shape[0]])
     # In the units of grid_sample, where the image reaches from -1 to 1.
-    column, row = ((2.0 * middle + 1.0) / middle.new_tensor([width, height]) - 1.0).unbind(dim=1)
-    across, down = (2.0 / width) * moved[:, 2:], torch.full_like(row, 2.0 / height)
-    grid = torch.stack([column, across[:, 0] + 2.0 / width, across[:, 1], row, down], dim=1) @ warp
-    return grid_sample(
-        image[None, None], grid.view(1, len(places), grid.shape[1] // 2, 2), padding_mode="border", align_corners=False
-    )[0, 0]
+    places = (2.0 * middle + middle.new_tensor([1.0 / columns, 1.0])) / size - 1.0
+    grid = torch.cat([places, derivatives * (2.0 / size).repeat_interleave(2)], dim=1) @ warp
+    grid = grid.view(1, len(middle), grid.shape[1] // 2, 2)
+    return grid_sample(image[None, None], grid, mode=mode, padding_mode="border", align_corners=False)[0, 0]

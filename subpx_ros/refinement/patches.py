@@ -91,8 +91,11 @@ def sample_patches(image: torch.Tensor, keypoints: torch.Tensor, size: int) -> t
     return PatchSource(image, size).sample(keypoints, size)
 
 
-def sample_warped_patches(image: torch.Tensor, keypoints: torch.Tensor, size: int, warps: torch.Tensor) -> torch.Tensor:
-    """As `sample_patches`, but a step in a patch leads where its warp (N, 3, 2) says (`surfaces.patch_warps`)."""
+def sample_warped_patches(
+    image: torch.Tensor, keypoints: torch.Tensor, size: int, warps: torch.Tensor, mode: str = "bilinear"
+) -> torch.Tensor:
+    """As `sample_patches`, but a step in a patch leads where its warp (N, 3, 2) says (`surfaces.patch_warps`); bilinearly, or
+    with the mode "bicubic" without the blur of that, in twice the time."""
     height, width = image.shape
     steps = torch.arange(size, device=image.device) - (size - 1) / 2
     pixels = torch.stack([steps.repeat(size), steps.repeat_interleave(size)], dim=1)
@@ -102,13 +105,19 @@ def sample_warped_patches(image: torch.Tensor, keypoints: torch.Tensor, size: in
     x = (across / depth + (keypoints[:, 0] + 0.5)) * (2.0 / width) - 1.0
     y = (down / depth + (keypoints[:, 1] + 0.5)) * (2.0 / height) - 1.0
     grid = torch.stack([x.T, y.T], dim=2)[None]
-    return grid_sample(image[None, None], grid, padding_mode="border", align_corners=False).view(-1, size, size)
+    found = grid_sample(image[None, None], grid, mode=mode, padding_mode="border", align_corners=False)
+    return found.view(-1, size, size)
 
 
 def sample_warped_from(
-    images: Sequence[torch.Tensor], number: torch.Tensor, keypoints: torch.Tensor, size: int, warps: torch.Tensor
+    images: Sequence[torch.Tensor],
+    number: torch.Tensor,
+    keypoints: torch.Tensor,
+    size: int,
+    warps: torch.Tensor,
+    mode: str = "bilinear",
 ) -> torch.Tensor:
     """As `sample_warped_patches`, of keypoints that lie in several images: `number` (N,), on the CPU and rising, says which."""
     which, counts = (each.tolist() for each in number.unique_consecutive(return_counts=True))
     own = zip(which, keypoints.split(counts), warps.split(counts), strict=True)
-    return torch.cat([sample_warped_patches(images[index], points, size, warp) for index, points, warp in own])
+    return torch.cat([sample_warped_patches(images[index], points, size, warp, mode) for index, points, warp in own])

@@ -14,7 +14,8 @@ from torch.nn.functional import grid_sample, normalize, pixel_shuffle, softmax
 from subpx_ros.config import MatchingConfig
 from subpx_ros.features.detector import local_maxima, pad_to_multiple
 from subpx_ros.features.xfeat import _CELL, _NMS_RADIUS, _STRIDE, XFeatDetector
-from subpx_ros.refinement.subpx import SubpxNetwork, refine_second
+from subpx_ros.refinement.subpx import refine_second
+from subpx_ros.refinement.subpx_network import SubpxNetwork
 from subpx_ros.static.capture import Tensors
 
 _NEVER = -2.0

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from subpx_ros.datatypes import Array, Camera
-from subpx_ros.refinement.subpx import unpack_whitening
+from subpx_ros.refinement.subpx_network import unpack_whitening
 
 _SMOOTH_PX = 0.03
 _FARTHEST_SIGMAS = 10.0

@@ -16,7 +16,7 @@ from torch import nn
 from subpx_ros import weights
 from subpx_ros.refinement.keypt2subpx import PATCH_RADIUS, Keypt2SubpxNetwork
 from subpx_ros.refinement.patches import crop_patches, sample_patches
-from subpx_ros.refinement.subpx import PATCH_SIZE, SubpxNetwork
+from subpx_ros.refinement.subpx_network import PATCH_SIZE, SubpxNetwork
 from subpx_ros.training.config import TrainConfig
 from subpx_ros.training.losses import clamped_sampson_loss, refinement_loss
 from subpx_ros.training.matches import MatchStore, StoredPair
