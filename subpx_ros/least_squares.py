@@ -12,6 +12,8 @@ from subpx_ros.datatypes import Array
 
 _State = TypeVar("_State")
 
+FLOOR_PX = 0.05
+"""Deviation added to the predicted one of every pixel coordinate, so that no match weighs more than images can be trusted."""
 SETTLED = 0.05
 """Standard deviations that the last step is shorter than."""
 _CAUCHY_SCALE = 2.0

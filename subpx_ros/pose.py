@@ -25,14 +25,10 @@ from subpx_ros.geometry import (
     se3,
     transform_points,
 )
-from subpx_ros.least_squares import SETTLED
+from subpx_ros.least_squares import FLOOR_PX, SETTLED
 from subpx_ros.polish import StereoPolish, polish_mono, polish_stereo
 from subpx_ros.rectification import RightCentre
 from subpx_ros.triangulation import MINIMUM_DEPTH_M, StereoPoints, triangulate
-
-_FLOOR_PX2 = 0.05**2
-"""Added to the predicted variance of every pixel coordinate, so that no match weighs more than images can be trusted."""
-
 
 _ON_THE_WAY = 0.5
 """Standard deviations: a step that is shorter ends a polish that another one follows."""
@@ -305,7 +301,7 @@ def _ransac_relative(
 
 def _ray_covariances(covariance1: Array, camera0: Camera, camera1: Camera) -> tuple[Array, Array]:
     """Covariances (M, 2, 2) in normalised coordinates of either view from (M, 2, 2) px^2 of the second points."""
-    floor = np.broadcast_to(_FLOOR_PX2 * np.eye(2), covariance1.shape)
+    floor = np.broadcast_to(FLOOR_PX**2 * np.eye(2), covariance1.shape)
     scales = (np.array([camera.fx, camera.fy]) for camera in (camera0, camera1))
     first, second = (each / np.outer(scale, scale) for each, scale in zip((floor, floor + covariance1), scales))
     return first, second
@@ -314,7 +310,7 @@ def _ray_covariances(covariance1: Array, camera0: Camera, camera1: Camera) -> tu
 def _weighable(points: StereoPoints, config: PoseConfig) -> StereoPoints:
     """The points with their covariances over the floor, or with none."""
     covariance = points.covariance if config.use_match_covariance else None
-    return replace(points, covariance=None if covariance is None else covariance + _FLOOR_PX2 * np.eye(3))
+    return replace(points, covariance=None if covariance is None else covariance + FLOOR_PX**2 * np.eye(3))
 
 
 def _motion_beyond_rotation(rays0: Array, rays1: Array) -> float:

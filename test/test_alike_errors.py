@@ -11,6 +11,7 @@ from scipy.stats import chi2
 from subpx_ros.config import PoseConfig
 from subpx_ros.datatypes import Array, Camera, RelativePose, Rig
 from subpx_ros.geometry import homogeneous, invert, rotation_from_vector, se3, transform_points, vector_from_rotation
+from subpx_ros.least_squares import FLOOR_PX
 from subpx_ros.pose import estimate_mono, estimate_stereo
 from subpx_ros.rectification import RightCentre
 from subpx_ros.triangulation import StereoPoints, stereo_covariance
@@ -20,8 +21,6 @@ RIG = Rig(CAMERA, CAMERA, 0.54)
 FORWARD = se3(rotation_from_vector(np.array([0.01, -0.03, 0.005])), np.array([0.05, -0.02, 0.9]))
 CERTAIN = RightCentre()
 WIDE = PoseConfig(reprojection_threshold_px=20.0)
-FLOOR_PX = 0.05
-"""What pose estimation adds to every predicted standard deviation."""
 TRIALS = 100
 
 

@@ -28,6 +28,7 @@ from subpx_ros.geometry import (
     se3,
     transform_points,
 )
+from subpx_ros.least_squares import FLOOR_PX
 from subpx_ros.pose import estimate_mono, estimate_stereo
 from subpx_ros.rectification import RightCentre
 from subpx_ros.triangulation import StereoPoints, stereo_covariance, triangulate
@@ -235,8 +236,6 @@ def test_stereo_error_agrees_with_the_covariance(sigma: float, shift_sigma: floa
     assert_consistent(mean_nees(trial, 100), 6, 100)
 
 
-FLOOR_PX = 0.05
-"""What pose estimation adds to every predicted standard deviation."""
 WIDE = PoseConfig(epipolar_threshold_px=20.0, reprojection_threshold_px=20.0)
 """Keeps all matches of unequal noise, so that their statistics are not cut off."""
 

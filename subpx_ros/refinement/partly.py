@@ -6,9 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subpx_ros.datatypes import Array, Features, Matches, RefinedMatches
-
-_DETECTED_PX2 = 9.0
-"""Variance of a detected place along either axis."""
+from subpx_ros.refinement.refiner import DETECTED_PX2
 
 
 def among_detected(
@@ -27,7 +25,7 @@ def among_detected(
     scores = found.scores.float().cpu().numpy()
     covariance1 = refined.covariance1
     if covariance1 is not None:
-        vague = np.tile(_DETECTED_PX2 * np.eye(2), (len(found), 1, 1))
+        vague = np.tile(DETECTED_PX2 * np.eye(2), (len(found), 1, 1))
         covariance1 = _merged(vague, chosen, covariance1)
     refined0, refined1 = _merged(first, chosen, refined.refined0), _merged(second, chosen, refined.refined1)
     return RefinedMatches(first, second, refined0, refined1, scores, covariance1)

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from subpx_ros.datatypes import Features, Matches, RefinedMatches
 
+DETECTED_PX2 = 9.0
+"""Variance, along either axis, that is said of a keypoint that stays where it was detected."""
+
 
 class Refinement(NamedTuple):
     """What a refiner makes of M matches; tensors on the features' device."""

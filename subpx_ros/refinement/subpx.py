@@ -20,11 +20,9 @@ from subpx_ros.parallel import each_by_a_thread, slices_for
 from subpx_ros.refinement.following import follow_points
 from subpx_ros.refinement.least_squares import match_deformed, of_first_patch
 from subpx_ros.refinement.patches import PatchSource, sample_warped_from
-from subpx_ros.refinement.refiner import Refinement, Refiner
+from subpx_ros.refinement.refiner import DETECTED_PX2, Refinement, Refiner
 from subpx_ros.refinement.subpx_network import PATCH_SIZE, SubpxNetwork
 
-_UNKNOWN_VARIANCE = 9.0
-"""px^2, per axis: what is said of a keypoint that stays where it is."""
 _BATCH_CPU, _BATCH_GPU = 512, 8192
 _WORTH_A_THREAD = 64
 """Matches."""
@@ -168,7 +166,7 @@ def _in_parts(
 
 def _where(good: torch.Tensor, refined: _Refined, detected1: torch.Tensor) -> _Refined:
     """What was refined where that is good (M,), else the keypoints (M, 2) as detected."""
-    unknown = _UNKNOWN_VARIANCE * torch.eye(2, device=detected1.device)
+    unknown = DETECTED_PX2 * torch.eye(2, device=detected1.device)
     return (
         torch.where(good[:, None], refined[0], detected1),
         torch.where(good[:, None, None], refined[1], unknown),

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from subpx_ros.datatypes import Array, Rig
 from subpx_ros.geometry import homogeneous, invert
+from subpx_ros.least_squares import FLOOR_PX
 from subpx_ros.triangulation import Disparities
 from subpx_ros.window.bundle import Indices, Points, Sightings, WindowCamera, empty_bundle, information_root
 from subpx_ros.window.following import follow
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 _FIRST_DEVIATIONS = np.array([1e-6, 1e-6, 1e-6, 1e-7, 1e-7, 1e-7])
 """Metres and radians: the first frame is where the window begins."""
-_FLOOR_PX2 = 0.05**2
-"""Added to the predicted variance of every pixel coordinate of a match, so that none weighs more than images can be trusted."""
 _LARGEST_GROWTH = 1.5
 """A point that looks so much larger than to its anchor is anchored anew: its patch no longer looks alike."""
 
@@ -133,7 +132,7 @@ class SlidingWindow:
                 most=self._followed,
                 largest_growth=_LARGEST_GROWTH,
                 reach_px=self._threshold_px,
-                floor_px2=_FLOOR_PX2,
+                floor_px2=FLOOR_PX**2,
             )
             bundle.sightings = bundle.sightings.extended(found)
         bundle.sort()
@@ -169,7 +168,7 @@ class SlidingWindow:
         matches, features = motion.matches, motion.indices1[chosen]
         covariance = np.tile(np.eye(2), (len(point), 1, 1))
         if self._weighed and matches.covariance1 is not None:
-            covariance = matches.covariance1[chosen] + _FLOOR_PX2 * np.eye(2)
+            covariance = matches.covariance1[chosen] + FLOOR_PX**2 * np.eye(2)
         frame = np.full(len(point), self._bundle.frames - 1, dtype=np.intp)
         return Sightings(
             point,
@@ -224,5 +223,5 @@ class SlidingWindow:
         if disparities.variance is None or not self._weighed:
             return np.where(found, np.sqrt(0.5), 0.0)
         with np.errstate(invalid="ignore"):
-            root = 1.0 / np.sqrt(disparities.variance[features] + 2.0 * _FLOOR_PX2)
+            root = 1.0 / np.sqrt(disparities.variance[features] + 2.0 * FLOOR_PX**2)
         return np.where(found, root, 0.0)
