@@ -205,6 +205,22 @@ def test_what_was_recorded_gives_the_same_for_other_images_and_other_limits(trac
     assert Trace.made > 3
 
 
+def test_what_was_recorded_refines_other_matches_of_frames(traced: FrontEnd) -> None:
+    off, _ = both()
+    first, second = off.detect(VIEWS)
+    matches = off.match(first, second)
+    warps = torch.eye(3, 2).expand(len(matches), -1, -1)
+    there = first.keypoints[matches.indices0] - torch.tensor([SHIFT_PX, 0.0])
+    for count, told in ((70, True), (70, False), (60, True), (60, False), (50, True), (50, False)):
+        places = there + 0.01 * count if told else None
+        asked = dataclasses.replace(matches, predicted=Predicted(warps, places))[:count]
+        refined, wanted = (
+            front.refine_tracked([first], np.zeros(count, dtype=int), second, asked) for front in (traced, off)
+        )
+        assert np.allclose(refined.refined1, wanted.refined1, atol=1e-3)
+    assert Trace.made == 2
+
+
 def test_another_least_similarity_is_not_the_recorded_one(traced: FrontEnd) -> None:
     first, second = traced.detect(VIEWS)
     before = [len(traced.match(first, second)) for _ in range(3)]
