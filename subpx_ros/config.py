@@ -312,6 +312,7 @@ MODES = ("auto", "mono", "stereo", "rgbd")
 NODE_MODES = MODES[1:]
 """Offline, mode auto looks for a right image. The node must know what to wait for."""
 DEVICES = ("auto", "cpu", "cuda")
+FIXED_SIZE = ("auto", "on", "off")
 REFINERS = ("auto", "none", "keypt2subpx", "subpx")
 
 
@@ -331,6 +332,12 @@ class Config(Settings):
     device: str = setting("auto", "Where the networks run; auto: the GPU where there is one.", choices=DEVICES)
     threads: int = setting(
         0, "CPU threads of the networks; 0: as OMP_NUM_THREADS says, or as many as cores.", minimum=0, maximum=1024
+    )
+    fixed_size: str = setting(
+        "auto",
+        "XFeat, mutual_nn and subpx compute features.max_keypoints rows whatever an image shows, and mask what is none: a GPU "
+        "then replays what it did before instead of waiting for numbers in between; auto: on a GPU.",
+        choices=FIXED_SIZE,
     )
     features: FeatureConfig = field(default_factory=FeatureConfig)
     matching: MatchingConfig = field(default_factory=MatchingConfig)

@@ -17,6 +17,7 @@ from subpx_ros.matching import create_matcher
 from subpx_ros.matching.mutual_nn import StereoRowMatcher
 from subpx_ros.processors import team_of_this_thread
 from subpx_ros.refinement import create_refiner
+from subpx_ros.static.stages import in_fixed_size
 
 _SHARED_BY_THREADS = 1 << 20
 """Numbers: PyTorch lets all of its threads work on so many."""
@@ -29,7 +30,7 @@ class FrontEnd:
         """
         Args:
             config: all settings.
-            report: called with lines for people while models load.
+            report: called with lines for people while models load, and when a GPU does not do what it should.
 
         Raises:
             SubpxError: a model, its weights or the device cannot be had.
@@ -42,6 +43,8 @@ class FrontEnd:
         self.matcher = create_matcher(config.matching, self.detector, self.device, report)
         self.stereo_matcher = StereoRowMatcher(config.matching)
         self.refiner = create_refiner(config.refiner, config.refinement, self.detector, self.device, report)
+        if config.fixed_size == "on" or (config.fixed_size == "auto" and self.device.type == "cuda"):
+            self.detector, self.matcher, self.refiner = in_fixed_size(self.detector, self.matcher, self.refiner, report)
         self._stereo = config.matching.stereo
 
     @property

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from subpx_ros.config import load_config
+from subpx_ros.config import Config, load_config
 from subpx_ros.console import table
 from subpx_ros.datasets import open_sequence
 from subpx_ros.datatypes import Frame
@@ -26,8 +26,6 @@ from subpx_ros.odometry import VisualOdometry
 from subpx_ros.pipeline import FrontEnd
 from subpx_ros.refinement.keypt2subpx import Keypt2SubpxNetwork
 from subpx_ros.static.capture import Captured
-from subpx_ros.static.stages import StaticFeatures, StaticStereoStep, StaticXFeat
-from subpx_ros.upload import Uploader
 
 _WARM_UP, _ROUNDS = 10, 50
 _MATCHES = 2048
@@ -65,7 +63,7 @@ def refiner_rows() -> list[Row]:
     def whole(patches: torch.Tensor, descriptors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return (network(patches, descriptors),)
 
-    recorded, recorded_half = Captured(whole), Captured(half)
+    recorded, recorded_half = (Captured("Keypt2Subpx", function, print) for function in (whole, half))
     with torch.inference_mode():
         called = milliseconds(lambda: whole(*inputs))
         exact = network(*inputs)
@@ -83,18 +81,22 @@ def frames() -> list[Frame]:
     return list(open_sequence("demo", frames=(0, 12)))
 
 
-def odometry_row(preset: str, bar: str, views: list[Frame]) -> Row:
+def odometry_row(preset: str, bar: str, views: list[Frame], fixed_size: str = "auto") -> Row:
     """End to end, stereo, 1024 keypoints, upload and pose included."""
-    config = load_config({"preset": preset, "device": "cuda", "features": {"max_keypoints": _BUDGET}})
-    odometry = VisualOdometry(config, views[0].rig)
+    odometry = VisualOdometry(_config(preset, fixed_size), views[0].rig, report=print)
     results = [odometry.process(frame) for _ in range(3) for frame in _renewed(odometry, views)]
     times = [result.stage_ms["total"] for result in results[len(views) :]]
     lost = sum(not result.located for result in results)
     return (
-        f"{preset}, stereo 1226x370, {_BUDGET} keypoints, end to end (ms), {lost} lost",
+        f"{preset}, stereo 1226x370, {_BUDGET} keypoints, fixed_size {fixed_size}, end to end (ms), {lost} lost",
         f"{median(times):.2f}",
         bar,
     )
+
+
+def _config(preset: str, fixed_size: str) -> Config:
+    budget = {"max_keypoints": _BUDGET}
+    return load_config({"preset": preset, "device": "cuda", "fixed_size": fixed_size, "features": budget})
 
 
 def _renewed(odometry: VisualOdometry, views: list[Frame]) -> list[Frame]:
@@ -102,37 +104,34 @@ def _renewed(odometry: VisualOdometry, views: list[Frame]) -> list[Frame]:
     return views
 
 
-def static_rows(views: list[Frame]) -> list[Row]:
-    """From upload to refined matches of the fixed-size XFeat step, called and recorded."""
-    front = FrontEnd(load_config({"preset": "xfeat", "device": "cuda", "features": {"max_keypoints": _BUDGET}}))
-    detector = StaticXFeat(front.detector, _BUDGET, 0.05)  # type: ignore[arg-type]
-    step = StaticStereoStep(detector, front.refiner._network, front.matcher._config)  # type: ignore[attr-defined]
-    uploader, least = Uploader(torch.device("cuda")), torch.tensor(1.0, device="cuda")
-    pair = [view for view in (views[0].image, views[0].right_image) if view is not None]
+def stage_rows(views: list[Frame], fixed_size: str) -> list[Row]:
+    """From upload to refined matches of two frames, and its parts."""
+    front = FrontEnd(_config("xfeat", fixed_size), print)
+    images = [views[0].image, views[1].image]
+    first, second = front.detect(images)
+    matches = front.match(first, second)
 
-    def relate(*values: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return step.relate(StaticFeatures(*values[:4]), StaticFeatures(*values[4:8]), values[8], values[9])
+    def every() -> None:
+        before, now = front.detect(images)
+        front.refine(before, now, front.match(before, now))
 
-    def frame(describe: Callable[..., Any], relate: Callable[..., Any]) -> None:
-        images = uploader.batch(pair)
-        found = describe(images, least)
-        relate(*found[:4], *found[:4], images[:1], images[:1])
+    stages: dict[str, Callable[[], Any]] = {
+        "upload to refined matches": every,
+        "detection, two images": lambda: front.detect(images),
+        "matching": lambda: front.match(first, second),
+        "refinement by the network": lambda: front.refine(first, second, matches),
+    }
+    return [(f"{name}, fixed_size {fixed_size} (ms)", f"{milliseconds(call):.3f}", "") for name, call in stages.items()]
 
-    with torch.inference_mode():
-        called = milliseconds(lambda: frame(step.describe, relate))
-    recordings = Captured(step.describe), Captured(relate)
-    recorded = milliseconds(lambda: frame(*recordings))
-    return [
-        ("fixed-size XFeat, upload to matches, called (ms)", f"{called:.3f}", ""),
-        ("the same, recorded (ms)", f"{recorded:.3f}", ""),
-        ("GPU memory, largest (MiB)", f"{torch.cuda.max_memory_allocated() / 2**20:.0f}", ""),
-    ]
+
+def memory_row() -> Row:
+    return "GPU memory, largest (MiB)", f"{torch.cuda.max_memory_allocated() / 2**20:.0f}", ""
 
 
 def tests_row() -> Row:
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-rs", "test/test_static.py"], check=False)
     return (
-        "equal to the CPU's stages; no wait between upload and pose",
+        "equal to the stages of any size; no wait from upload to refined matches",
         "held" if done.returncode == 0 else "FAILED",
         "",
     )
@@ -148,8 +147,11 @@ def main() -> int:
         rows = [
             tests_row(),
             *refiner_rows(),
-            *static_rows(views),
-            odometry_row("xfeat", "", views),
+            *stage_rows(views, "off"),
+            *stage_rows(views, "on"),
+            memory_row(),
+            odometry_row("xfeat", "", views, "off"),
+            odometry_row("xfeat", "", views, "on"),
             odometry_row("aliked", "25", views),
         ]
     table("GPU", ("what", "figure", "bar"), rows)

@@ -51,7 +51,7 @@ def export(
     if not detector_entry(config.features.detector).learned:
         learned = ", ".join(name for name, entry in DETECTORS.items() if entry.learned)
         raise ConfigError(f"{config.features.detector} is no network and cannot be exported; choose one of {learned}")
-    config = replace(config, device="cpu", matching=replace(config.matching, adaptive=False))
+    config = replace(config, device="cpu", fixed_size="off", matching=replace(config.matching, adaptive=False))
     front_end = FrontEnd(config, report)
     if not front_end.detector.exports_any_size and images[0].shape != images[1].shape:
         sizes = " and ".join(f"{image.shape[1]}x{image.shape[0]}" for image in images)

@@ -36,6 +36,11 @@ class Detector(ABC):
         """Other limits of the same detector, from the next image on."""
         self._config = config
 
+    @property
+    def max_keypoints(self) -> int:
+        """Of each image."""
+        return self._config.max_keypoints
+
     def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Features]:
         """Features of grey images (H, W) uint8 of one common size, at most `max_keypoints` each."""
         batch = self.uploader.batch(images).float().div_(255.0)
@@ -77,7 +82,7 @@ def local_maxima(score_map: torch.Tensor, radius: int, threshold: float) -> torc
     """
     mask = (score_map == _largest_around(score_map, radius)) & (score_map > threshold)
     inside = torch.zeros_like(mask)
-    inside[..., radius:-radius, radius:-radius] = True
+    inside[..., radius:-radius, radius:-radius].fill_(True)
     return mask & inside
 
 

@@ -17,7 +17,7 @@ from subpx_ros.features.detector import Detector, local_maxima, pad_to_multiple,
 
 _CELL = 8
 _STRIDE = 32
-_NMS_RADIUS = 2
+NMS_RADIUS = 2
 
 
 class XFeatDetector(Detector):
@@ -33,16 +33,20 @@ class XFeatDetector(Detector):
         self._network = _folded(network.eval()).to(device, memory_format=_memory_format(device))  # type: ignore[call-overload]
 
     def _detect(self, images: torch.Tensor) -> list[Features]:
-        height, width = images.shape[-2:]
-        # With one channel either order of memory is the same, and the convolutions must be told which is meant.
-        padded = pad_to_multiple(images[:, None], _STRIDE).to(memory_format=_memory_format(images.device))
-        descriptors, logits, reliability = self._network(padded)
-        heat = _pixels_of_cells(logits)[..., :height, :width]
-        mask = local_maxima(heat, _NMS_RADIUS, self._config.detection_threshold)
+        descriptors, heat, reliability = self._maps(images)
+        mask = local_maxima(heat, NMS_RADIUS, self._config.detection_threshold)
         return [
             self._select(image, *maps)
             for image, *maps in zip(images, mask[:, 0], heat[:, 0], descriptors, reliability, strict=True)
         ]
+
+    def _maps(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Descriptors (B, 64, h, w), how much every pixel is a keypoint (B, 1, H, W), and reliability (B, 1, h, w)."""
+        height, width = images.shape[-2:]
+        # With one channel either order of memory is the same, and the convolutions must be told which is meant.
+        padded = pad_to_multiple(images[:, None], _STRIDE).to(memory_format=_memory_format(images.device))
+        descriptors, logits, reliability = self._network(padded)
+        return descriptors, _pixels_of_cells(logits)[..., :height, :width], reliability
 
     def _select(
         self,
@@ -54,10 +58,11 @@ class XFeatDetector(Detector):
     ) -> Features:
         rows, columns = mask.nonzero(as_tuple=True)
         keypoints = torch.stack([columns, rows], dim=1).float()
-        scores = heat[rows, columns] * _sample(reliability, keypoints, "bilinear")[:, 0]
+        scores = heat[rows, columns] * sample(reliability[None], keypoints[None], "bilinear")[0, :, 0]
         best = strongest(scores, self._config.max_keypoints)
         keypoints = keypoints[best]
-        return Features(keypoints, scores[best], normalize(_sample(descriptors, keypoints, "bicubic"), dim=1), image)
+        described = sample(descriptors[None], keypoints[None], "bicubic")[0]
+        return Features(keypoints, scores[best], normalize(described, dim=1), image)
 
 
 def _folded(network: nn.Module) -> nn.Module:
@@ -85,13 +90,14 @@ def _pixels_of_cells(logits: torch.Tensor) -> torch.Tensor:
     return cells.reshape(batch, 1, _CELL * rows, _CELL * columns)
 
 
-def _sample(maps: torch.Tensor, keypoints: torch.Tensor, mode: str) -> torch.Tensor:
-    """Values (N, C) of 1/8-resolution maps (C, h, w) at keypoints (N, 2).
+def sample(maps: torch.Tensor, keypoints: torch.Tensor, mode: str) -> torch.Tensor:
+    """Values (B, N, C) of 1/8-resolution maps (B, C, h, w) at keypoints (B, N, 2).
 
     A keypoint at x is read at x / 8 - 1/2 in the map's pixel frame, half an image pixel off its centre: so the
     published weights were trained.
     """
     height, width = maps.shape[-2:]
-    image_size = _CELL * torch.tensor([width, height], device=maps.device, dtype=torch.float32)
-    grid = 2.0 * keypoints / image_size - 1.0
-    return grid_sample(maps[None], grid[None, :, None], mode=mode, align_corners=False)[0, :, :, 0].T.contiguous()
+    x, y = keypoints.unbind(dim=2)
+    grid = torch.stack([2.0 * x / (_CELL * width) - 1.0, 2.0 * y / (_CELL * height) - 1.0], dim=2)
+    found = grid_sample(maps, grid[:, :, None], mode=mode, align_corners=False)
+    return found[..., 0].transpose(1, 2).contiguous()

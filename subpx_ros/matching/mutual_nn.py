@@ -81,9 +81,23 @@ def nearest_in_blocks(
 ) -> Matches:
     """`mutual_nearest` of descriptors (N, D) and (M, D) without their whole matrix: memory grows with N + M.
 
+    See `best_in_blocks`.
+    """
+    return chosen_matches(*best_in_blocks(descriptors0, descriptors1, least, allowed, reach))
+
+
+def best_in_blocks(
+    descriptors0: torch.Tensor,
+    descriptors1: torch.Tensor,
+    least: float,
+    allowed: Callable[[slice, slice], torch.Tensor] | None = None,
+    reach: Callable[[slice], slice] = lambda rows: slice(None),
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The largest cosine similarity (N,) of each first descriptor, which second one has it (N,), and whether they match (N,).
+
     Args:
-        descriptors0: of unit length.
-        descriptors1: of unit length.
+        descriptors0: (N, D) of unit length.
+        descriptors1: (M, D) of unit length.
         least: cosine similarity that a match must exceed.
         allowed: which pairs (rows, columns) may match, as a mask of these; all unless given.
         reach: the columns outside of which nothing is allowed for some rows; all unless given.
@@ -110,7 +124,7 @@ def nearest_in_blocks(
     count = parts_for(count0, device, count0, _BLOCK)
     shares = [range(first * _BLOCK, count0, count * _BLOCK) for first in range(count)]
     best1 = torch.stack(each_by_a_thread(compare, shares)).amax(dim=0)
-    return _mutual(best0, nearest1, best1, least)
+    return best0, nearest1, _mutual(best0, nearest1, best1, least)
 
 
 def mutual_nearest(similarity: torch.Tensor, least: float, max_ratio: float = 1.0) -> Matches:
@@ -120,7 +134,7 @@ def mutual_nearest(similarity: torch.Tensor, least: float, max_ratio: float = 1.
     either side.
     """
     best, nearest1 = similarity.max(dim=1)
-    found = _mutual(best, nearest1, similarity.amax(dim=0), least)
+    found = chosen_matches(best, nearest1, _mutual(best, nearest1, similarity.amax(dim=0), least))
     if max_ratio < 1.0:
         second = torch.maximum(_second(similarity)[found.indices0], _second(similarity.T)[found.indices1])
         distinct = second <= 1.0 - (1.0 - best[found.indices0]) / max_ratio**2
@@ -130,25 +144,30 @@ def mutual_nearest(similarity: torch.Tensor, least: float, max_ratio: float = 1.
 
 def _largest_of_rows(similarity: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The largest value (N,) of each row and its place (N,)."""
-    if similarity.is_cuda:
+    if similarity.device.type != "cpu":
         return similarity.max(dim=1)
     # numpy looks for places with vector instructions, torch without.
     nearest = torch.from_numpy(similarity.numpy().argmax(axis=1))
     return similarity.gather(1, nearest[:, None])[:, 0], nearest
 
 
-def _mutual(best0: torch.Tensor, nearest1: torch.Tensor, best1: torch.Tensor, least: float) -> Matches:
-    """Matches of rows with their largest values best0 (N,) at columns nearest1 (N,), whose own are best1 (M,).
+def _mutual(best0: torch.Tensor, nearest1: torch.Tensor, best1: torch.Tensor, least: float) -> torch.Tensor:
+    """Which rows (N,) match, of largest values best0 (N,) at columns nearest1 (N,), whose own are best1 (M,).
 
     A match is mutual where the two values are one: no places along columns are needed, which lie apart in memory.
     """
     indices0 = torch.arange(len(nearest1), device=nearest1.device)
     mutual = best0 == best1[nearest1]
     # Of several equal rows the first gets the column.
-    claims = torch.where(mutual, indices0, len(nearest1))
+    claims = indices0.masked_fill(~mutual, len(nearest1))
     first = claims.new_full(best1.shape, len(nearest1)).scatter_reduce(0, nearest1, claims, "amin")
-    kept = mutual & (first[nearest1] == indices0) & (best0 > least)
-    return Matches(indices0[kept], nearest1[kept], best0[kept].clamp(0.0, 1.0))
+    return mutual & (first[nearest1] == indices0) & (best0 > least)
+
+
+def chosen_matches(best0: torch.Tensor, nearest1: torch.Tensor, matched: torch.Tensor) -> Matches:
+    """The matches among rows (N,)."""
+    rows = matched.nonzero()[:, 0]
+    return Matches(rows, nearest1[rows], best0[rows].clamp(0.0, 1.0))
 
 
 def _second(similarity: torch.Tensor) -> torch.Tensor:

@@ -107,7 +107,7 @@ def match_least_squares(
     x, y, root = _RIGHT.pixels(right.device)
     level, by_x, by_y, grey = _rows(left.sample(places0, _RIGHT.size + 2), root)
     template = _Template(level, [by_x, by_y, by_x * x, by_x * y], grey, _PRIOR, root, _RIGHT.variance(_VARIANCE_SCALE))
-    warp, still = _warp(x, y), torch.tensor(_STILL, device=right.device)
+    warp, still = _warp(x, y), _constants(_STILL, right.device)
     moved, covariance, _ = template.moved(
         lambda moved: _sampled(right, places1 + moved[:, :2], still + pad(moved[:, 2:], (0, 2)), warp, columns=2)
     )
@@ -166,7 +166,7 @@ def match_deformed(first: torch.Tensor, later: torch.Tensor, places: torch.Tenso
     level, by_x, by_y, grey = _rows(first, root)
     derivatives = [by_x, by_y, by_x * x, by_x * y, by_y * x, by_y * y]
     template = _Template(level, derivatives, grey, _DEFORMED_PRIOR, root, _LATER.variance(_LATER_VARIANCE_SCALE))
-    warp, still = _warp(x, y), torch.tensor(_STILL, device=first.device)
+    warp, still = _warp(x, y), _constants(_STILL, first.device)
 
     def sample(mode: str, moved: torch.Tensor) -> torch.Tensor:
         return _sampled(later, places + moved[:, :2], still + moved[:, 2:], warp, mode=mode)
@@ -178,7 +178,7 @@ def match_deformed(first: torch.Tensor, later: torch.Tensor, places: torch.Tenso
 def _where_shown(covariance: torch.Tensor, explained: torch.Tensor) -> torch.Tensor:
     """The covariance, infinite where a second patch does not show the first, or does not tell where."""
     shown = (explained[:, 0] > _LEAST_EXPLAINED) & (covariance.diagonal(dim1=1, dim2=2).amax(dim=1) < _MOST_VAGUE_PX2)
-    return torch.where(shown[:, None, None], covariance, torch.inf)
+    return covariance.masked_fill(~shown[:, None, None], torch.inf)
 
 
 _Sample = Callable[[torch.Tensor], torch.Tensor]
@@ -214,9 +214,9 @@ class _Template:
         products = self._rows @ self._rows.transpose(1, 2) - self._sums[:, :, None] * self._sums[:, None]
         self._contrast = products[:, -1, -1].clamp(min=0.0).sqrt()[:, None]
         self._explained = products[:, :-1, -1] / (self._contrast + _TINY)
-        self._prior = torch.diag(variance * (_NOISE / torch.tensor(deviations, device=level.device)) ** 2)
+        self._prior = torch.diag(variance * (_NOISE / _constants(deviations, level.device)) ** 2)
         explained = self._explained[:, :, None] * self._explained[:, None]
-        self._inverse = torch.linalg.inv(products[:, :-1, :-1] - explained + self._prior)
+        self._inverse = _inverse(products[:, :-1, :-1] - explained + self._prior)
 
     def moved(
         self, sample: _Sample, finally_sample: _Sample | None = None
@@ -241,6 +241,28 @@ class _Template:
         explained = 1.0 - residual / (self._contrast.square() + _TINY)
         variance = self._variance * (residual.clamp(min=0.0) + _NOISE**2)
         return moved, variance[:, :, None] * self._inverse[:, :2, :2], explained
+
+
+@cache
+def _constants(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    """Of the module, copied to a device once: the copy waits for a GPU."""
+    return torch.tensor(values, device=device)
+
+
+def _inverse(matrices: torch.Tensor) -> torch.Tensor:
+    """Of symmetric positive definite matrices (N, K, K), a few rows each."""
+    return torch.linalg.inv(matrices) if matrices.device.type == "cpu" else _by_elimination(matrices)
+
+
+def _by_elimination(matrices: torch.Tensor) -> torch.Tensor:
+    """`_inverse` row by row: torch's own asks a GPU whether it succeeded, and waits for the answer."""
+    count = matrices.shape[1]
+    rows = torch.cat([matrices, torch.eye(count, device=matrices.device).expand_as(matrices)], dim=2)
+    for pivot in range(count):
+        cleared = rows[:, pivot, None] / rows[:, pivot, pivot, None, None]
+        rows = rows - rows[:, :, pivot, None] * cleared
+        rows[:, pivot, None] = cleared
+    return rows[:, :, count:]
 
 
 def _rows(patches: torch.Tensor, root: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -272,9 +294,10 @@ def _sampled(
     Of their pixels, column and row have derivatives (N, 4) by column and row of the patch; `columns` are those of the image
     for each one that it came with.
     """
-    size = middle.new_tensor([image.shape[1] / columns, image.shape[0]])
+    width, height = image.shape[1] / columns, image.shape[0]
     # In the units of grid_sample, where the image reaches from -1 to 1.
-    places = (2.0 * middle + middle.new_tensor([1.0 / columns, 1.0])) / size - 1.0
-    grid = torch.cat([places, derivatives * (2.0 / size).repeat_interleave(2)], dim=1) @ warp
+    x, y = (2.0 * middle[:, :1] + 1.0 / columns) / width - 1.0, (2.0 * middle[:, 1:] + 1.0) / height - 1.0
+    by_column, by_row = derivatives[:, :2] * (2.0 / width), derivatives[:, 2:] * (2.0 / height)
+    grid = torch.cat([x, y, by_column, by_row], dim=1) @ warp
     grid = grid.view(1, len(middle), grid.shape[1] // 2, 2)
     return grid_sample(image[None, None], grid, mode=mode, padding_mode="border", align_corners=False)[0, 0]

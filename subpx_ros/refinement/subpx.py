@@ -32,7 +32,9 @@ was detected."""
 _FARTHEST_FROM_COARSE_PX = 1.5
 """The same from where the coarse stage points; the fine stage says then where it is."""
 
-_Refined = tuple[torch.Tensor, torch.Tensor]
+Pair = tuple[torch.Tensor, torch.Tensor]
+"""The same of the first and of the second view."""
+Refined = tuple[torch.Tensor, torch.Tensor]
 """Second keypoints (M, 2) px and their covariances (M, 2, 2) px^2."""
 
 
@@ -53,8 +55,7 @@ class SubpxRefiner(Refiner):
             return self._refine_tracked([features0], number, features1, matches)
         keypoints0 = features0.keypoints[matches.indices0]
         keypoints1 = features1.keypoints[matches.indices1]
-        images = features0.image, features1.image
-        return Refinement(keypoints0, *refine_second(self._network, (keypoints0, keypoints1), images))
+        return Refinement(keypoints0, *self._second((keypoints0, keypoints1), (features0.image, features1.image)))
 
     def _refine_tracked(
         self, firsts: Sequence[Features], number: torch.Tensor, features1: Features, matches: Matches
@@ -67,30 +68,52 @@ class SubpxRefiner(Refiner):
         keypoints1 = features1.keypoints[matches.indices1]
         images, second = [view.image for view in firsts], features1.image
 
-        def from_detected(chosen: torch.Tensor) -> _Refined:
-            points = keypoints0[chosen], keypoints1[chosen]
-            return refine_alike(self._network, points, images, number[chosen.cpu()], second, predicted.warps[chosen])
-
-        every = torch.arange(len(matches), device=keypoints0.device)
         if predicted.places is None:
-            return Refinement(keypoints0, *from_detected(every))
+            points = keypoints0, keypoints1
+            return Refinement(keypoints0, *self._alike(points, images, number, second, predicted.warps))
         told = predicted.places.isfinite().all(dim=1)
+        # Asked before the rest is computed, so that nobody waits for that.
+        untold = (~told).cpu().nonzero()[:, 0]
         places = torch.where(told[:, None], predicted.places, keypoints1)
-        refined1, covariance1 = follow_points(images, number, keypoints0, predicted.warps, second, places)
+        refined1, covariance1 = self._follow(images, number, keypoints0, predicted.warps, second, places)
         good = (refined1 - places).norm(dim=1) < _FARTHEST_PX
         good &= covariance1[:, 0, 0].isfinite()
         refined1, covariance1 = _where(good, (refined1, covariance1), keypoints1)
-        untold = every[~told]
         if len(untold):
-            refined1[untold], covariance1[untold] = from_detected(untold)
+            chosen = untold.to(keypoints0.device)
+            points, warps = (keypoints0[chosen], keypoints1[chosen]), predicted.warps[chosen]
+            refined1[chosen], covariance1[chosen] = self._alike(points, images, number[untold], second, warps)
         return Refinement(keypoints0, refined1, covariance1)
 
+    def _second(self, keypoints: Pair, images: Pair) -> Refined:
+        """`refine_second` by this refiner's network."""
+        return refine_second(self._network, keypoints, images)
 
-def refine_second(
-    network: SubpxNetwork,
-    keypoints: tuple[torch.Tensor, torch.Tensor],
-    images: tuple[torch.Tensor, torch.Tensor],
-) -> _Refined:
+    def _alike(
+        self,
+        keypoints: Pair,
+        firsts: Sequence[torch.Tensor],
+        number: torch.Tensor,
+        second: torch.Tensor,
+        warps: torch.Tensor,
+    ) -> Refined:
+        """`refine_alike` by this refiner's network."""
+        return refine_alike(self._network, keypoints, firsts, number, second, warps)
+
+    def _follow(
+        self,
+        firsts: Sequence[torch.Tensor],
+        number: torch.Tensor,
+        keypoints0: torch.Tensor,
+        warps: torch.Tensor,
+        later: torch.Tensor,
+        places: torch.Tensor,
+    ) -> Refined:
+        """`follow_points`."""
+        return follow_points(firsts, number, keypoints0, warps, later, places)
+
+
+def refine_second(network: SubpxNetwork, keypoints: Pair, images: Pair) -> Refined:
     """The second keypoints of any two views, by the network.
 
     Beyond its border an image counts as continued by its outermost pixels. A match with a keypoint outside of its
@@ -103,7 +126,7 @@ def refine_second(
     """
     source0, source1 = (PatchSource(image, PATCH_SIZE) for image in images)
 
-    def refine(part: slice) -> _Refined:
+    def refine(part: slice) -> Refined:
         patches0 = source0.sample(keypoints[0][part], PATCH_SIZE)
         last = network(patches0, partial(_sample_moved, source1, keypoints[1][part]))[-1]
         return keypoints[1][part] + last.shift, network.covariances(last.whitening)
@@ -113,12 +136,12 @@ def refine_second(
 
 def refine_alike(
     network: SubpxNetwork,
-    keypoints: tuple[torch.Tensor, torch.Tensor],
+    keypoints: Pair,
     firsts: Sequence[torch.Tensor],
     number: torch.Tensor,
     second: torch.Tensor,
     warps: torch.Tensor,
-) -> _Refined:
+) -> Refined:
     """As `refine_second`, of matches between earlier views and one of the same drive.
 
     Args:
@@ -131,40 +154,64 @@ def refine_alike(
     """
     source1 = PatchSource(second, PATCH_SIZE)
 
-    def refine(part: slice) -> _Refined:
+    def refine(part: slice) -> Refined:
         patches0 = sample_warped_from(firsts, number[part], keypoints[0][part], PATCH_SIZE, warps[part])
         detected1 = keypoints[1][part]
-        coarse, context = network.roughly(patches0, partial(_sample_moved, source1, detected1))
-        start = detected1 + coarse
-        places, covariance = match_deformed(of_first_patch(patches0), second, start)
-        missed = (places - start).norm(dim=1) > _FARTHEST_FROM_COARSE_PX
-        missed |= covariance[:, 0, 0].isinf()
+        (places, covariance), missed, rough = from_coarse(network, patches0, source1, detected1, second)
         rest = missed.nonzero()[:, 0]
         if len(rest):
-            sample1 = partial(_sample_moved, source1, detected1[rest])
-            last = network.finely(patches0[rest], sample1, coarse[rest], context[rest])[-1]
-            places[rest], covariance[rest] = detected1[rest] + last.shift, network.covariances(last.whitening)
+            told = rough[0][rest], rough[1][rest]
+            places[rest], covariance[rest] = finely(network, patches0[rest], source1, detected1[rest], told)
         return places, covariance
 
     return _in_parts(refine, keypoints, (firsts[0], second))
 
 
-def _in_parts(
-    refine: Callable[[slice], _Refined],
-    keypoints: tuple[torch.Tensor, torch.Tensor],
-    images: tuple[torch.Tensor, torch.Tensor],
-) -> _Refined:
+def from_coarse(
+    network: SubpxNetwork, patches0: torch.Tensor, source1: PatchSource, detected1: torch.Tensor, second: torch.Tensor
+) -> tuple[Refined, torch.Tensor, Pair]:
+    """What least squares find from where the coarse stage points, which of it (M,) is not to be believed, and what that stage
+    tells the fine one.
+
+    Args:
+        network: the refiner's network.
+        patches0: (M, 21, 21) as the second view is expected to show them.
+        source1: the second view, for patches of that size.
+        detected1: (M, 2) pixels of it.
+        second: (H, W) itself.
+    """
+    coarse, context = network.roughly(patches0, partial(_sample_moved, source1, detected1))
+    start = detected1 + coarse
+    places, covariance = match_deformed(of_first_patch(patches0), second, start)
+    missed = (places - start).norm(dim=1) > _FARTHEST_FROM_COARSE_PX
+    missed |= covariance[:, 0, 0].isinf()
+    return (places, covariance), missed, (coarse, context)
+
+
+def finely(
+    network: SubpxNetwork, patches0: torch.Tensor, source1: PatchSource, detected1: torch.Tensor, rough: Pair
+) -> Refined:
+    """What the fine stage makes of that; arguments as of `from_coarse`."""
+    last = network.finely(patches0, partial(_sample_moved, source1, detected1), *rough)[-1]
+    return detected1 + last.shift, network.covariances(last.whitening)
+
+
+def _in_parts(refine: Callable[[slice], Refined], keypoints: Pair, images: Pair) -> Refined:
     """What `refine` makes of all matches; those with a keypoint outside of its image stay as they are."""
     device = images[1].device
     largest = _BATCH_CPU if device.type == "cpu" else _BATCH_GPU
     parts = slices_for(len(keypoints[0]), device, largest, _WORTH_A_THREAD)
     places, covariances = (torch.cat(each) for each in zip(*each_by_a_thread(refine, parts), strict=True))
-    return _where(
-        _inside(images[0], keypoints[0]) & _inside(images[1], keypoints[1]), (places, covariances), keypoints[1]
-    )
+    return where_inside((places, covariances), keypoints, images)
 
 
-def _where(good: torch.Tensor, refined: _Refined, detected1: torch.Tensor) -> _Refined:
+def where_inside(refined: Refined, keypoints: Pair, images: Pair) -> Refined:
+    """What was refined where both keypoints lie in their images, else the second ones as detected."""
+    inside = _inside(images[0], keypoints[0]) & _inside(images[1], keypoints[1])
+    return _where(inside, refined, keypoints[1])
+
+
+def _where(good: torch.Tensor, refined: Refined, detected1: torch.Tensor) -> Refined:
     """What was refined where that is good (M,), else the keypoints (M, 2) as detected."""
     unknown = DETECTED_PX2 * torch.eye(2, device=detected1.device)
     return (

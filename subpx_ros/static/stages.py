@@ -1,163 +1,197 @@
-"""XFeat, mutual nearest neighbours and the refiner `subpx` with a fixed keypoint budget K and masks.
+"""XFeat, mutual nearest neighbours and the refiner `subpx` in fixed shapes: always as many rows as there may be keypoints.
 
 They find what the stages with lists of any length find (tests hold them equal); rows without a keypoint or a match are
-masked. No shape depends on what an image shows, so that a GPU can be given all of it without waiting in between.
+masked. As no shape depends on what an image shows, each is recorded on a GPU, and asks it for one number or mask at its end.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
-from torch.nn.functional import grid_sample, normalize, pixel_shuffle, softmax
+from torch.nn.functional import normalize
 
-from subpx_ros.config import MatchingConfig
-from subpx_ros.features.detector import local_maxima, pad_to_multiple
-from subpx_ros.features.xfeat import _CELL, _NMS_RADIUS, _STRIDE, XFeatDetector
-from subpx_ros.refinement.subpx import refine_second
-from subpx_ros.refinement.subpx_network import SubpxNetwork
-from subpx_ros.static.capture import Tensors
-
-_NEVER = -2.0
-"""Below every cosine similarity."""
-
-
-class StaticFeatures(NamedTuple):
-    """Of B images."""
-
-    keypoints: torch.Tensor
-    """(B, K, 2) float32 pixels, the best first; zeros where there is none."""
-    scores: torch.Tensor
-    """(B, K) float32; zero where there is none."""
-    descriptors: torch.Tensor
-    """(B, K, D) of unit length."""
-    valid: torch.Tensor
-    """(B, K) bool."""
+from subpx_ros.datatypes import Features, Matches
+from subpx_ros.features.detector import Detector, local_maxima
+from subpx_ros.features.xfeat import NMS_RADIUS, XFeatDetector, sample
+from subpx_ros.matching.matcher import Matcher
+from subpx_ros.matching.mutual_nn import MutualNearestNeighbours, best_in_blocks, chosen_matches
+from subpx_ros.refinement.least_squares import first_patches, follow_least_squares, later_image
+from subpx_ros.refinement.patches import PatchSource, sample_warped_from
+from subpx_ros.refinement.refiner import Refiner
+from subpx_ros.refinement.subpx import (
+    Pair,
+    Refined,
+    SubpxRefiner,
+    finely,
+    from_coarse,
+    refine_second,
+    where_inside,
+)
+from subpx_ros.refinement.subpx_network import PATCH_SIZE, SubpxNetwork
+from subpx_ros.static.capture import Captured, Tensors
 
 
-class StaticMatches(NamedTuple):
-    """Of B pairs of views; one row for each keypoint of the first."""
+def in_fixed_size(
+    detector: Detector, matcher: Matcher, refiner: Refiner, report: Callable[[str], None]
+) -> tuple[Detector, Matcher, Refiner]:
+    """The same stages in fixed shapes, those that have such a form; the others as they are."""
+    if isinstance(detector, XFeatDetector):
+        detector = FixedSizeXFeat(detector, report)
+    if isinstance(matcher, MutualNearestNeighbours):
+        matcher = FixedSizeMutualNearest(matcher, detector, report)
+    if isinstance(refiner, SubpxRefiner):
+        refiner = FixedSizeSubpx(refiner, detector, report)
+    return detector, matcher, refiner
 
-    partner: torch.Tensor
-    """(B, K) int64 into the second view; meaningless where not valid."""
-    scores: torch.Tensor
-    """(B, K) cosine similarity."""
-    valid: torch.Tensor
-    """(B, K) bool."""
 
+class FixedSizeXFeat(XFeatDetector):
+    """The keypoints of an XFeatDetector."""
 
-class StaticXFeat:
-    """The keypoints of an XFeatDetector, at most `budget` of each image."""
-
-    def __init__(self, detector: XFeatDetector, budget: int, threshold: float) -> None:
+    def __init__(self, detector: XFeatDetector, report: Callable[[str], None]) -> None:
+        Detector.__init__(self, detector._config, detector._device, report)
         self._network = detector._network
-        self._budget = budget
-        self._threshold = threshold
+        self._recorded = Captured("XFeat", self.found, report)
 
-    def __call__(self, images: torch.Tensor) -> Tensors:
-        """StaticFeatures of images (B, H, W) uint8."""
-        grey = images.float() / 255.0
-        height, width = grey.shape[1:]
-        descriptors, logits, reliability = self._network(pad_to_multiple(grey[:, None], _STRIDE))
-        heat = pixel_shuffle(softmax(logits.float(), dim=1)[:, : _CELL * _CELL], _CELL)[..., :height, :width]
-        mask = local_maxima(heat, _NMS_RADIUS, self._threshold)
-        # Scalars are filled in, as torch.where would send them to the GPU and wait.
-        scores = (heat * _everywhere(reliability.float(), height, width)).masked_fill(~mask, 0.0)
-        # An even image has no maxima that mean anything.
-        even = grey.flatten(1).amax(dim=1) == grey.flatten(1).amin(dim=1)
-        flat = scores.flatten(1).masked_fill(even[:, None], 0.0)
-        best, places = flat.topk(min(self._budget, flat.shape[1]), dim=1)
+    def _detect(self, images: torch.Tensor) -> list[Features]:
+        keypoints, scores, descriptors, valid = self._recorded(
+            images, budget=self._config.max_keypoints, threshold=self._config.detection_threshold
+        )
+        rows = zip(images, keypoints, scores, descriptors, valid.sum(dim=1).tolist(), strict=True)
+        return [Features(at[:count], score[:count], each[:count], image) for image, at, score, each, count in rows]
+
+    def found(self, images: torch.Tensor, *, budget: int, threshold: float) -> Tensors:
+        """Keypoints (B, K, 2), the best first, scores (B, K), descriptors (B, K, 64) and which of them there are (B, K), of
+        images (B, H, W) float32 in [0, 1]."""
+        height, width = images.shape[1:]
+        descriptors, heat, reliability = self._maps(images)
+        rows, columns = (torch.arange(size, device=images.device) for size in (height, width))
+        pixels = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=2).view(1, -1, 2).float()
+        everywhere = sample(reliability, pixels.expand(len(images), -1, -1), "bilinear")[..., 0]
+        no_keypoint = ~local_maxima(heat, NMS_RADIUS, threshold).flatten(1)
+        scores = (heat.flatten(1) * everywhere).masked_fill(no_keypoint, 0.0)
+        best, places = scores.topk(min(budget, scores.shape[1]), dim=1)
         valid = best > 0.0
-        places = places.masked_fill(~valid, 0)
         keypoints = torch.stack([places % width, places.div(width, rounding_mode="floor")], dim=2).float()
-        grid = _grid(keypoints, descriptors)
-        sampled = grid_sample(descriptors.float(), grid[:, :, None], mode="bicubic", align_corners=False)
-        return StaticFeatures(keypoints, best, normalize(sampled[..., 0].transpose(1, 2), dim=2), valid)
+        return keypoints, best, normalize(sample(descriptors, keypoints, "bicubic"), dim=2), valid
 
 
-def _grid(keypoints: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
-    """As XFeatDetector reads its maps (B, C, h, w) at keypoints (B, N, 2)."""
-    height, width = _CELL * maps.shape[-2], _CELL * maps.shape[-1]
-    x, y = keypoints.unbind(dim=-1)
-    return torch.stack([2.0 * x / width - 1.0, 2.0 * y / height - 1.0], dim=-1)
+class FixedSizeMutualNearest(MutualNearestNeighbours):
+    """The matches of MutualNearestNeighbours; a ratio test is made in its way."""
 
-
-def _everywhere(maps: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """A map (B, 1, h, w) read at every pixel, (B, 1, H, W)."""
-    rows, columns = torch.arange(height, device=maps.device), torch.arange(width, device=maps.device)
-    pixels = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=2).float().view(1, -1, 2)
-    grid = _grid(pixels, maps).view(1, height, width, 2).expand(len(maps), -1, -1, -1)
-    return grid_sample(maps, grid, mode="bilinear", align_corners=False)
-
-
-def mutual_nearest(
-    first: StaticFeatures, second: StaticFeatures, least: float, allowed: torch.Tensor | None = None
-) -> StaticMatches:
-    """Each other's nearest with more than the least similarity, of the pairs that are `allowed` (B, K, K)."""
-    similarity = first.descriptors @ second.descriptors.transpose(1, 2)
-    possible = first.valid[:, :, None] & second.valid[:, None, :]
-    if allowed is not None:
-        possible = possible & allowed
-    similarity = similarity.masked_fill(~possible, _NEVER)
-    best, partner = similarity.max(dim=2)
-    back = similarity.argmax(dim=1).gather(1, partner)
-    own = torch.arange(partner.shape[1], device=partner.device)
-    return StaticMatches(partner, best, (back == own) & (best > max(least, -1.0)))
-
-
-def along_rows(left: StaticFeatures, right: StaticFeatures, max_row_px: float, least_px: torch.Tensor) -> torch.Tensor:
-    """(B, K, K) which left-right pairs a rectified pair allows: rows that far apart at most, disparity at least that."""
-    difference = left.keypoints[:, :, None] - right.keypoints[:, None]
-    return (difference[..., 1].abs() <= max_row_px) & (difference[..., 0] >= least_px)
-
-
-def refine(
-    network: SubpxNetwork,
-    first: StaticFeatures,
-    second: StaticFeatures,
-    matches: StaticMatches,
-    images: tuple[torch.Tensor, torch.Tensor],
-) -> Tensors:
-    """Refined second keypoints (B, K, 2) and covariances (B, K, 2, 2) of every row, the masked ones included.
-
-    `images` are (B, H, W) uint8 of both views.
-    """
-    partners = second.keypoints.gather(1, matches.partner[..., None].expand(-1, -1, 2))
-    refined = [
-        refine_second(network, (points0, points1), (image0.float() / 255.0, image1.float() / 255.0))
-        for points0, points1, image0, image1 in zip(first.keypoints, partners, *images, strict=True)
-    ]
-    points, covariances = zip(*refined, strict=True)
-    return torch.stack(points), torch.stack(covariances)
-
-
-class StaticStereoStep:
-    """A stereo frame and its reference to everything that a metric pose needs; tensors in, tensors out, no host between."""
-
-    def __init__(self, detector: StaticXFeat, network: SubpxNetwork, config: MatchingConfig) -> None:
+    def __init__(self, matcher: Matcher, detector: Detector, report: Callable[[str], None]) -> None:
+        super().__init__(matcher._config, detector, matcher._device, report)
         self._detector = detector
-        self._network = network
-        self._config = config
+        self._recorded = Captured("mutual_nn", nearest, report)
 
-    def describe(self, images: torch.Tensor, least_px: torch.Tensor) -> Tensors:
-        """Of (2, H, W) uint8 left and right: the left StaticFeatures (of one image), disparity (1, K) and its variance.
+    def _match(self, features0: Features, features1: Features) -> Matches:
+        if self._config.max_ratio < 1.0:
+            return super()._match(features0, features1)
+        inputs = []
+        for features in (features0, features1):
+            count = rows_for(len(features), self._detector)
+            valid = torch.arange(count, device=features.descriptors.device) < len(features)
+            inputs += [filled(features.descriptors, count), valid]
+        return chosen_matches(*self._recorded(*inputs, least=self._config.min_similarity))
 
-        Disparities are NaN where there is none. `least_px` () is the disparity that a match must reach.
-        """
-        found = StaticFeatures(*self._detector(images))
-        left, right = (StaticFeatures(*(values[side : side + 1] for values in found)) for side in (0, 1))
-        allowed = along_rows(left, right, self._config.max_row_difference_px, least_px)
-        matches = mutual_nearest(left, right, self._config.min_similarity, allowed)
-        refined, covariance = refine(self._network, left, right, matches, (images[:1], images[1:]))
-        difference = left.keypoints - refined
-        kept = matches.valid & (difference[..., 1].abs() <= self._config.max_row_difference_px)
-        disparity = difference[..., 0].masked_fill(~kept, float("nan"))
-        return (*left, disparity, covariance[..., 0, 0])
 
-    def relate(
-        self, before: StaticFeatures, now: StaticFeatures, image_before: torch.Tensor, image_now: torch.Tensor
-    ) -> Tensors:
-        """Partner (1, K), score, valid, refined second keypoint (1, K, 2) and covariance of the reference's keypoints."""
-        matches = mutual_nearest(before, now, self._config.min_similarity)
-        refined, covariance = refine(self._network, before, now, matches, (image_before, image_now))
-        return (*matches, refined, covariance)
+def nearest(
+    descriptors0: torch.Tensor,
+    valid0: torch.Tensor,
+    descriptors1: torch.Tensor,
+    valid1: torch.Tensor,
+    *,
+    least: float,
+) -> Tensors:
+    """`best_in_blocks` among the descriptors (K, D) that are valid (K,)."""
+
+    def allowed(rows: slice, columns: slice) -> torch.Tensor:
+        return valid0[rows, None] & valid1[columns]
+
+    return best_in_blocks(descriptors0, descriptors1, least, allowed)
+
+
+class FixedSizeSubpx(SubpxRefiner):
+    """What SubpxRefiner makes of matches. First patches that lie in several views are cut out for each of them, unrecorded."""
+
+    def __init__(self, refiner: SubpxRefiner, detector: Detector, report: Callable[[str], None]) -> None:
+        self._network = refiner._network
+        self._detector = detector
+        self._record_second = Captured("subpx", partial(second_of_any_views, self._network), report)
+        self._record_alike = Captured("subpx among frames", partial(second_of_alike_views, self._network), report)
+        self._record_follow = Captured("least squares of subpx", followed, report)
+
+    def _second(self, keypoints: Pair, images: Pair) -> Refined:
+        return self._of_rows(self._record_second, keypoints, images)
+
+    def _alike(
+        self,
+        keypoints: Pair,
+        firsts: Sequence[torch.Tensor],
+        number: torch.Tensor,
+        second: torch.Tensor,
+        warps: torch.Tensor,
+    ) -> Refined:
+        patches0 = sample_warped_from(firsts, number, keypoints[0], PATCH_SIZE, warps)
+        refined = self._of_rows(self._record_alike, (patches0, keypoints[1]), (second,))
+        return where_inside(refined, keypoints, (firsts[0], second))
+
+    def _follow(
+        self,
+        firsts: Sequence[torch.Tensor],
+        number: torch.Tensor,
+        keypoints0: torch.Tensor,
+        warps: torch.Tensor,
+        later: torch.Tensor,
+        places: torch.Tensor,
+    ) -> Refined:
+        patches0 = first_patches(firsts, number, keypoints0, warps)
+        return self._of_rows(self._record_follow, (patches0, places), (later,))
+
+    def _of_rows(self, recorded: Captured, rows: Tensors, images: Tensors) -> Refined:
+        """Places and covariances of M matches, from values (M, ...) of each and from images."""
+        matches = len(rows[0])
+        count = rows_for(matches, self._detector)
+        places, covariances = recorded(*(filled(each, count) for each in rows), *images)
+        return places[:matches], covariances[:matches]
+
+
+def second_of_any_views(
+    network: SubpxNetwork,
+    keypoints0: torch.Tensor,
+    keypoints1: torch.Tensor,
+    image0: torch.Tensor,
+    image1: torch.Tensor,
+) -> Refined:
+    """`refine_second` of keypoints (K, 2)."""
+    return refine_second(network, (keypoints0, keypoints1), (image0, image1))
+
+
+def second_of_alike_views(
+    network: SubpxNetwork, patches0: torch.Tensor, keypoints1: torch.Tensor, second: torch.Tensor
+) -> Refined:
+    """`refine_alike` of first patches (K, 21, 21): the fine stage looks at all of them, and counts where it is needed."""
+    source1 = PatchSource(second, PATCH_SIZE)
+    (places, covariance), missed, rough = from_coarse(network, patches0, source1, keypoints1, second)
+    fine, vague = finely(network, patches0, source1, keypoints1, rough)
+    return torch.where(missed[:, None], fine, places), torch.where(missed[:, None, None], vague, covariance)
+
+
+def followed(patches0: torch.Tensor, places: torch.Tensor, later: torch.Tensor) -> Refined:
+    """`follow_least_squares` of first patches (K, 17, 17) in an image (H, W)."""
+    return follow_least_squares(patches0, later_image(later), places)
+
+
+def rows_for(count: int, detector: Detector) -> int:
+    """How many rows `count` values are given: as many as the detector may find, or a few times that, since its limit may
+    have been lowered after it found them."""
+    budget = detector.max_keypoints
+    return budget * max(1, -(-count // budget))
+
+
+def filled(values: torch.Tensor, count: int) -> torch.Tensor:
+    """Values (N, ...) followed by zeros, (count, ...)."""
+    every = values.new_zeros((count, *values.shape[1:]))
+    every[: len(values)] = values
+    return every

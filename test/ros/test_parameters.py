@@ -145,7 +145,7 @@ def test_a_fixed_parameter_may_be_set_to_what_it_is(make: Make) -> None:
 
 def test_what_names_models_frames_or_topics_is_not_live() -> None:
     live = {name for kind in (Config(), NodeConfig()) for name, _, entry in walk(kind) if entry.metadata["live"]}
-    fixed = {"preset", "mode", "refiner", "device", "threads", "features.detector", "matching.matcher"}
+    fixed = {"preset", "mode", "refiner", "device", "threads", "fixed_size", "features.detector", "matching.matcher"}
     assert not live & (fixed | {"refinement.weights", "odom_frame", "base_frame", "reliable", "image_transport"})
     assert {name for name, _, _ in walk(Config()) if name.startswith("pose.")} <= live
     assert {name for name, _, _ in walk(NodeConfig()) if name.startswith("diagnostics.")} <= live
