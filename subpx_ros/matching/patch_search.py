@@ -23,6 +23,8 @@ _LARGEST_RATIO = 0.7
 """Of what the best place lacks to a correlation of 1 to what the best place elsewhere lacks."""
 _LEAST_DEVIATION = 0.008
 """Of the grey in a patch, white being 1: below it noise is compared with noise."""
+_COUNTS = 64
+"""Correlations are of a multiple of so many patches."""
 _NEIGHBOURHOOD = 2
 """Half-resolution pixels around the best place that are the same maximum."""
 
@@ -175,7 +177,10 @@ def _products(windows: torch.Tensor, templates: torch.Tensor) -> torch.Tensor:
     """Sums of products (N, H - h + 1, W - w + 1) of each template (N, h, w) at all places within its window (N, H, W)."""
     if len(templates) == 0:
         return windows.new_zeros(0, *(size - own + 1 for size, own in zip(windows.shape[1:], templates.shape[1:])))
-    return conv2d(windows[None], templates[:, None], groups=len(templates))[0]
+    # Convolutions prepare themselves for a number of templates, which takes longer than they do, and remember it.
+    count = -(-len(templates) // _COUNTS) * _COUNTS
+    windows, filled = (pad(each, (0, 0, 0, 0, 0, count - len(each))) for each in (windows, templates))
+    return conv2d(windows[None], filled[:, None], groups=count)[0, : len(templates)]
 
 
 def _peak(correlation: torch.Tensor, row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
