@@ -58,6 +58,8 @@ def check_value(name: str, value: Any, kind: type, metadata: Mapping[str, Any]) 
             value = float(value)
         except OverflowError:
             raise refusal from None
+    if isinstance(value, bool) and {"on", "off"} <= set(metadata.get("choices") or ()):
+        value = "on" if value else "off"  # as YAML reads these words where they stand without quotes
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise refusal
     if isinstance(value, float) and not math.isfinite(value):

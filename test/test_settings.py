@@ -83,6 +83,15 @@ def test_choices_are_named_when_another_comes(
         with_value(kind, name, "something else")
 
 
+def test_on_and_off_may_stand_without_quotes_in_yaml(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    for word in ("on", "off"):
+        path.write_text(f"fixed_size: {word}\n", encoding="utf-8")
+        assert load_config({}, path).fixed_size == word
+    with pytest.raises(ConfigError, match="'refiner' takes one of auto, none, keypt2subpx, subpx; got True"):
+        from_mapping(Config, {"refiner": True})
+
+
 def test_whole_numbers_serve_as_real_ones_but_not_the_other_way_round() -> None:
     threshold = from_mapping(Config, {"pose": {"epipolar_threshold_px": 2}}).pose.epipolar_threshold_px
     assert threshold == 2.0 and isinstance(threshold, float)
