@@ -19,10 +19,11 @@ from subpx_ros.config import Config, load_config
 from subpx_ros.datatypes import Features
 from subpx_ros.errors import ConfigError
 from subpx_ros.export.exporter import export
-from subpx_ros.export.modules import FixedMatcher, fill_up
+from subpx_ros.export.modules import FixedMatcher
 from subpx_ros.export.onnx_files import OnnxStage, write_onnx
 from subpx_ros.export.parity import Check
 from subpx_ros.pipeline import FrontEnd
+from subpx_ros.static.rows import fill_up
 
 BUDGET = 128
 VIEWS = (np.ascontiguousarray(IMAGE[:, 8:]), np.ascontiguousarray(IMAGE[:, :-8]))

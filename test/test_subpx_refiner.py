@@ -20,7 +20,7 @@ from subpx_ros.features.detector import Detector
 from subpx_ros.refinement import create_refiner
 from subpx_ros.refinement.following import follow_points
 from subpx_ros.refinement.keypt2subpx import Keypt2SubpxNetwork
-from subpx_ros.refinement.patches import PatchSource, sample_patches
+from subpx_ros.refinement.patches import FirstPoints, PatchSource, sample_patches
 from subpx_ros.refinement.refiner import Refiner
 from subpx_ros.refinement.subpx import SubpxRefiner, refine_second
 from subpx_ros.refinement.subpx_network import PATCH_SIZE, SubpxNetwork
@@ -121,7 +121,8 @@ def test_followed_points_are_hardly_pulled_between_two_pixels(shift: float) -> N
     image, later = (torch.from_numpy(each) for each in (smooth_noise(), shifted(smooth_noise(), shift, 0.0)))
     with torch.inference_mode():
         warps = torch.from_numpy(magnified(np.ones(len(first)))).float()
-        found, _ = follow_points([image], torch.zeros(len(first), dtype=torch.long), first, warps, later, places)
+        points = FirstPoints([image], torch.zeros(len(first), dtype=torch.long), first, warps)
+        found, _ = follow_points(points, later, places)
     assert abs(float((found - places)[:, 0].median())) < 0.005
 
 

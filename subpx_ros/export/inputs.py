@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from subpx_ros.datatypes import Features
-from subpx_ros.export.modules import fill_up
 from subpx_ros.refinement.keypt2subpx import Keypt2SubpxRefiner
 from subpx_ros.refinement.refiner import Refiner
+from subpx_ros.static.rows import fill_up
 
 Tensors = dict[str, torch.Tensor]
 

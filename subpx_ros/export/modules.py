@@ -17,6 +17,7 @@ from subpx_ros.matching.lightglue import LightGlueMatcher
 from subpx_ros.matching.matcher import Matcher
 from subpx_ros.matching.mutual_nn import MutualNearestNeighbours, mutual_nearest
 from subpx_ros.refinement.refiner import Refiner
+from subpx_ros.static.rows import fill_up
 
 _NEVER = -1e4
 """A similarity whose exponential is zero, but which two rows can share without becoming undefined."""
@@ -42,11 +43,6 @@ def fixed_features(features: Features, budget: int) -> tuple[torch.Tensor, ...]:
     count = torch.ones_like(features.scores, dtype=torch.int64).sum()
     norms = [] if features.descriptor_norms is None else [fill_up(features.descriptor_norms, budget)]
     return (*filled, count, *norms, *([] if features.score_map is None else [features.score_map]))
-
-
-def fill_up(values: torch.Tensor, budget: int) -> torch.Tensor:
-    """(N, ...) with N at most the budget, followed by zeros up to it."""
-    return torch.cat([values, values.new_zeros((budget, *values.shape[1:]))])[:budget]
 
 
 class FixedMatcher(nn.Module):

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
 from subpx_ros.parallel import each_by_a_thread, slices_for
 from subpx_ros.refinement.least_squares import first_patches, follow_least_squares, later_image
+from subpx_ros.refinement.patches import FirstPoints
 
 _WORTH_A_THREAD, _BATCH = 256, 4096
 """Points."""
 
 
-def follow_points(
-    firsts: Sequence[torch.Tensor],
-    number: torch.Tensor,
-    keypoints0: torch.Tensor,
-    warps: torch.Tensor,
-    later: torch.Tensor,
-    places: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor]:
+def follow_points(points: FirstPoints, later: torch.Tensor, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Where a later image shows points, (M, 2) pixels, and the covariance (M, 2, 2) px^2, infinite where it does not.
 
     Args:
-        firsts: (H, W) grey in [0, 1], images that show the points.
-        number: (M,) which of them shows each, on the CPU, rising.
-        keypoints0: (M, 2) pixels there.
-        warps: (M, 3, 2) of their surroundings (`surfaces.patch_warps`).
+        points: M of them.
         later: (H, W)
         places: (M, 2) pixels of it, good to a pixel or two.
     """
@@ -36,8 +25,7 @@ def follow_points(
     source = later_image(later)
 
     def found(part: slice) -> tuple[torch.Tensor, torch.Tensor]:
-        first = first_patches(firsts, number[part], keypoints0[part], warps[part])
-        return follow_least_squares(first, source, places[part])
+        return follow_least_squares(first_patches(points[part]), source, places[part])
 
     parts = slices_for(len(places), later.device, _BATCH, _WORTH_A_THREAD)
     pixels, covariance = (torch.cat(each) for each in zip(*each_by_a_thread(found, parts), strict=True))

@@ -10,7 +10,7 @@ shift, and how it is deformed is given, or is free as well.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -18,7 +18,7 @@ import torch
 from torch.nn.functional import grid_sample, pad
 
 from subpx_ros.interpolation import with_columns_between
-from subpx_ros.refinement.patches import PatchSource, sample_warped_from
+from subpx_ros.refinement.patches import FirstPoints, PatchSource
 
 
 @dataclass(frozen=True)
@@ -107,19 +107,16 @@ def match_least_squares(
     x, y, root = _RIGHT.pixels(right.device)
     level, by_x, by_y, grey = _rows(left.sample(places0, _RIGHT.size + 2), root)
     template = _Template(level, [by_x, by_y, by_x * x, by_x * y], grey, _PRIOR, root, _RIGHT.variance(_VARIANCE_SCALE))
-    warp, still = _warp(x, y), _constants(_STILL, right.device)
+    warp, still = _warp(_RIGHT, right.device), _constants(_STILL, right.device)
     moved, covariance, _ = template.moved(
         lambda moved: _sampled(right, places1 + moved[:, :2], still + pad(moved[:, 2:], (0, 2)), warp, columns=2)
     )
     return RightPoints(places1 + moved[:, :2], covariance, -moved[:, 2:])
 
 
-def first_patches(
-    images: Sequence[torch.Tensor], number: torch.Tensor, places: torch.Tensor, warps: torch.Tensor
-) -> torch.Tensor:
-    """Patches (N, 17, 17) around places (N, 2), as a later view is expected to show them by their warps (N, 3, 2): see
-    `patches.sample_warped_from`."""
-    return sample_warped_from(images, number, places, _LATER.size + 2, warps, mode="bicubic")
+def first_patches(points: FirstPoints) -> torch.Tensor:
+    """Patches (N, 17, 17) around points, as a later view is expected to show them."""
+    return points.patches(_LATER.size + 2, mode="bicubic")
 
 
 def of_first_patch(patches: torch.Tensor) -> torch.Tensor:
@@ -166,7 +163,7 @@ def match_deformed(first: torch.Tensor, later: torch.Tensor, places: torch.Tenso
     level, by_x, by_y, grey = _rows(first, root)
     derivatives = [by_x, by_y, by_x * x, by_x * y, by_y * x, by_y * y]
     template = _Template(level, derivatives, grey, _DEFORMED_PRIOR, root, _LATER.variance(_LATER_VARIANCE_SCALE))
-    warp, still = _warp(x, y), _constants(_STILL, first.device)
+    warp, still = _warp(_LATER, first.device), _constants(_STILL, first.device)
 
     def sample(mode: str, moved: torch.Tensor) -> torch.Tensor:
         return _sampled(later, places + moved[:, :2], still + moved[:, 2:], warp, mode=mode)
@@ -274,8 +271,10 @@ def _rows(patches: torch.Tensor, root: torch.Tensor) -> tuple[torch.Tensor, torc
     return level, by_x, by_y, root * (patches[:, 1:-1, 1:-1].flatten(1) - level)
 
 
-def _warp(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+@cache
+def _warp(shape: _Shape, device: torch.device) -> torch.Tensor:
     """(6, 2 P): what a middle's column, row and four derivatives add to column and row of each pixel (P,) of a patch."""
+    x, y, _ = shape.pixels(device)
     one, none = torch.ones_like(x), torch.zeros_like(x)
     rows = [(one, none), (none, one), (x, none), (y, none), (none, x), (none, y)]
     return torch.stack([torch.stack(pair, dim=1).flatten() for pair in rows])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch.nn.functional import grid_sample, pad
@@ -109,15 +110,28 @@ def sample_warped_patches(
     return found.view(-1, size, size)
 
 
-def sample_warped_from(
-    images: Sequence[torch.Tensor],
-    number: torch.Tensor,
-    keypoints: torch.Tensor,
-    size: int,
-    warps: torch.Tensor,
-    mode: str = "bilinear",
-) -> torch.Tensor:
-    """As `sample_warped_patches`, of keypoints that lie in several images: `number` (N,), on the CPU and rising, says which."""
-    which, counts = (each.tolist() for each in number.unique_consecutive(return_counts=True))
-    own = zip(which, keypoints.split(counts), warps.split(counts), strict=True)
-    return torch.cat([sample_warped_patches(images[index], points, size, warp, mode) for index, points, warp in own])
+@dataclass(frozen=True)
+class FirstPoints:
+    """M points where earlier views show them."""
+
+    images: Sequence[torch.Tensor]
+    """(H, W) each, grey in [0, 1]; several are of one size."""
+    number: torch.Tensor
+    """(M,) int64 which of the images shows each, on the CPU, rising."""
+    keypoints: torch.Tensor
+    """(M, 2) pixels there."""
+    warps: torch.Tensor
+    """(M, 3, 2) of their surroundings, as far as they are known (`surfaces.patch_warps`)."""
+
+    def __getitem__(self, chosen: slice | torch.Tensor) -> FirstPoints:
+        """Those that a slice, or indices (K,) int64 on the CPU, rising, select."""
+        there = chosen if isinstance(chosen, slice) else chosen.to(self.keypoints.device)
+        return FirstPoints(self.images, self.number[chosen], self.keypoints[there], self.warps[there])
+
+    def patches(self, size: int, mode: str = "bilinear") -> torch.Tensor:
+        """(M, size, size), see `sample_warped_patches`."""
+        which, counts = (each.tolist() for each in self.number.unique_consecutive(return_counts=True))
+        own = zip(which, self.keypoints.split(counts), self.warps.split(counts), strict=True)
+        return torch.cat(
+            [sample_warped_patches(self.images[index], points, size, warps, mode) for index, points, warps in own]
+        )

@@ -57,8 +57,7 @@ class Refiner(ABC):
         order = np.argsort(number, kind="stable")
         there, on_device = torch.from_numpy(number[order]), torch.from_numpy(order).to(matches.indices0.device)
         ordered = matches[on_device]
-        own = ordered.indices0.split(torch.bincount(there, minlength=len(firsts)).tolist())
-        detected0 = torch.cat([view.keypoints[indices] for view, indices in zip(firsts, own, strict=True)])
+        detected0 = keypoints_in(firsts, there, ordered.indices0)
         refine = partial(self._refine_tracked, firsts, there, features1, ordered)
         refined = _refined(refine, detected0, features1.keypoints[ordered.indices1], ordered)
         back = np.empty_like(order)
@@ -92,6 +91,12 @@ class Refiner(ABC):
             torch.cat([part.refined1 for part in parts]),
             torch.cat(covariances) if len(covariances) == len(parts) else None,
         )
+
+
+def keypoints_in(views: Sequence[Features], number: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+    """Keypoints (M, 2) with indices (M,) in the views with the given numbers (M,), which are on the CPU and rise."""
+    own = indices.split(torch.bincount(number, minlength=len(views)).tolist())
+    return torch.cat([view.keypoints[chosen] for view, chosen in zip(views, own, strict=True)])
 
 
 def _refined(

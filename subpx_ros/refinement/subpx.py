@@ -19,8 +19,8 @@ from subpx_ros.datatypes import Features, Matches
 from subpx_ros.parallel import each_by_a_thread, slices_for
 from subpx_ros.refinement.following import follow_points
 from subpx_ros.refinement.least_squares import match_deformed, of_first_patch
-from subpx_ros.refinement.patches import PatchSource, sample_warped_from
-from subpx_ros.refinement.refiner import DETECTED_PX2, Refinement, Refiner
+from subpx_ros.refinement.patches import FirstPoints, PatchSource
+from subpx_ros.refinement.refiner import DETECTED_PX2, Refinement, Refiner, keypoints_in
 from subpx_ros.refinement.subpx_network import PATCH_SIZE, SubpxNetwork
 
 _BATCH_CPU, _BATCH_GPU = 512, 8192
@@ -63,54 +63,37 @@ class SubpxRefiner(Refiner):
         predicted = matches.predicted
         if predicted is None:
             return super()._refine_tracked(firsts, number, features1, matches)
-        own = matches.indices0.split(torch.bincount(number, minlength=len(firsts)).tolist())
-        keypoints0 = torch.cat([view.keypoints[indices] for view, indices in zip(firsts, own, strict=True)])
+        keypoints0 = keypoints_in(firsts, number, matches.indices0)
         keypoints1 = features1.keypoints[matches.indices1]
-        images, second = [view.image for view in firsts], features1.image
+        points = FirstPoints([view.image for view in firsts], number, keypoints0, predicted.warps)
+        second = features1.image
 
         if predicted.places is None:
-            points = keypoints0, keypoints1
-            return Refinement(keypoints0, *self._alike(points, images, number, second, predicted.warps))
+            return Refinement(keypoints0, *self._alike(points, keypoints1, second))
         told = predicted.places.isfinite().all(dim=1)
         # Asked before the rest is computed, so that nobody waits for that.
         untold = (~told).cpu().nonzero()[:, 0]
         places = torch.where(told[:, None], predicted.places, keypoints1)
-        refined1, covariance1 = self._follow(images, number, keypoints0, predicted.warps, second, places)
+        refined1, covariance1 = self._follow(points, second, places)
         good = (refined1 - places).norm(dim=1) < _FARTHEST_PX
         good &= covariance1[:, 0, 0].isfinite()
         refined1, covariance1 = _where(good, (refined1, covariance1), keypoints1)
         if len(untold):
             chosen = untold.to(keypoints0.device)
-            points, warps = (keypoints0[chosen], keypoints1[chosen]), predicted.warps[chosen]
-            refined1[chosen], covariance1[chosen] = self._alike(points, images, number[untold], second, warps)
+            refined1[chosen], covariance1[chosen] = self._alike(points[untold], keypoints1[chosen], second)
         return Refinement(keypoints0, refined1, covariance1)
 
     def _second(self, keypoints: Pair, images: Pair) -> Refined:
         """`refine_second` by this refiner's network."""
         return refine_second(self._network, keypoints, images)
 
-    def _alike(
-        self,
-        keypoints: Pair,
-        firsts: Sequence[torch.Tensor],
-        number: torch.Tensor,
-        second: torch.Tensor,
-        warps: torch.Tensor,
-    ) -> Refined:
+    def _alike(self, points: FirstPoints, keypoints1: torch.Tensor, second: torch.Tensor) -> Refined:
         """`refine_alike` by this refiner's network."""
-        return refine_alike(self._network, keypoints, firsts, number, second, warps)
+        return refine_alike(self._network, points, keypoints1, second)
 
-    def _follow(
-        self,
-        firsts: Sequence[torch.Tensor],
-        number: torch.Tensor,
-        keypoints0: torch.Tensor,
-        warps: torch.Tensor,
-        later: torch.Tensor,
-        places: torch.Tensor,
-    ) -> Refined:
+    def _follow(self, points: FirstPoints, later: torch.Tensor, places: torch.Tensor) -> Refined:
         """`follow_points`."""
-        return follow_points(firsts, number, keypoints0, warps, later, places)
+        return follow_points(points, later, places)
 
 
 def refine_second(network: SubpxNetwork, keypoints: Pair, images: Pair) -> Refined:
@@ -134,29 +117,19 @@ def refine_second(network: SubpxNetwork, keypoints: Pair, images: Pair) -> Refin
     return _in_parts(refine, keypoints, images)
 
 
-def refine_alike(
-    network: SubpxNetwork,
-    keypoints: Pair,
-    firsts: Sequence[torch.Tensor],
-    number: torch.Tensor,
-    second: torch.Tensor,
-    warps: torch.Tensor,
-) -> Refined:
+def refine_alike(network: SubpxNetwork, points: FirstPoints, keypoints1: torch.Tensor, second: torch.Tensor) -> Refined:
     """As `refine_second`, of matches between earlier views and one of the same drive.
 
     Args:
         network: the refiner's network.
-        keypoints: (M, 2) of the earlier views and of the second one, pixels.
-        firsts: (H, W) each, of the earlier views.
-        number: (M,) of them, on the CPU, rising.
+        points: M of the earlier views.
+        keypoints1: (M, 2) pixels of the second view.
         second: (H, W)
-        warps: (M, 3, 2) of the first patches, as far as they are known (`surfaces.patch_warps`).
     """
     source1 = PatchSource(second, PATCH_SIZE)
 
     def refine(part: slice) -> Refined:
-        patches0 = sample_warped_from(firsts, number[part], keypoints[0][part], PATCH_SIZE, warps[part])
-        detected1 = keypoints[1][part]
+        patches0, detected1 = points[part].patches(PATCH_SIZE), keypoints1[part]
         (places, covariance), missed, rough = from_coarse(network, patches0, source1, detected1, second)
         rest = missed.nonzero()[:, 0]
         if len(rest):
@@ -164,7 +137,7 @@ def refine_alike(
             places[rest], covariance[rest] = finely(network, patches0[rest], source1, detected1[rest], told)
         return places, covariance
 
-    return _in_parts(refine, keypoints, (firsts[0], second))
+    return _in_parts(refine, (points.keypoints, keypoints1), (points.images[0], second))
 
 
 def from_coarse(

@@ -6,7 +6,7 @@ masked. As no shape depends on what an image shows, each is recorded on a GPU, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -18,7 +18,7 @@ from subpx_ros.features.xfeat import NMS_RADIUS, XFeatDetector, sample
 from subpx_ros.matching.matcher import Matcher
 from subpx_ros.matching.mutual_nn import MutualNearestNeighbours, best_in_blocks, chosen_matches
 from subpx_ros.refinement.least_squares import first_patches, follow_least_squares, later_image
-from subpx_ros.refinement.patches import PatchSource, sample_warped_from
+from subpx_ros.refinement.patches import FirstPoints, PatchSource
 from subpx_ros.refinement.refiner import Refiner
 from subpx_ros.refinement.subpx import (
     Pair,
@@ -31,6 +31,7 @@ from subpx_ros.refinement.subpx import (
 )
 from subpx_ros.refinement.subpx_network import PATCH_SIZE, SubpxNetwork
 from subpx_ros.static.capture import Captured, Tensors
+from subpx_ros.static.rows import fill_up, rows_for
 
 
 def in_fixed_size(
@@ -92,7 +93,7 @@ class FixedSizeMutualNearest(MutualNearestNeighbours):
         for features in (features0, features1):
             count = rows_for(len(features), self._detector)
             valid = torch.arange(count, device=features.descriptors.device) < len(features)
-            inputs += [filled(features.descriptors, count), valid]
+            inputs += [fill_up(features.descriptors, count), valid]
         return chosen_matches(*self._recorded(*inputs, least=self._config.min_similarity))
 
 
@@ -125,35 +126,18 @@ class FixedSizeSubpx(SubpxRefiner):
     def _second(self, keypoints: Pair, images: Pair) -> Refined:
         return self._of_rows(self._record_second, keypoints, images)
 
-    def _alike(
-        self,
-        keypoints: Pair,
-        firsts: Sequence[torch.Tensor],
-        number: torch.Tensor,
-        second: torch.Tensor,
-        warps: torch.Tensor,
-    ) -> Refined:
-        patches0 = sample_warped_from(firsts, number, keypoints[0], PATCH_SIZE, warps)
-        refined = self._of_rows(self._record_alike, (patches0, keypoints[1]), (second,))
-        return where_inside(refined, keypoints, (firsts[0], second))
+    def _alike(self, points: FirstPoints, keypoints1: torch.Tensor, second: torch.Tensor) -> Refined:
+        refined = self._of_rows(self._record_alike, (points.patches(PATCH_SIZE), keypoints1), (second,))
+        return where_inside(refined, (points.keypoints, keypoints1), (points.images[0], second))
 
-    def _follow(
-        self,
-        firsts: Sequence[torch.Tensor],
-        number: torch.Tensor,
-        keypoints0: torch.Tensor,
-        warps: torch.Tensor,
-        later: torch.Tensor,
-        places: torch.Tensor,
-    ) -> Refined:
-        patches0 = first_patches(firsts, number, keypoints0, warps)
-        return self._of_rows(self._record_follow, (patches0, places), (later,))
+    def _follow(self, points: FirstPoints, later: torch.Tensor, places: torch.Tensor) -> Refined:
+        return self._of_rows(self._record_follow, (first_patches(points), places), (later,))
 
     def _of_rows(self, recorded: Captured, rows: Tensors, images: Tensors) -> Refined:
         """Places and covariances of M matches, from values (M, ...) of each and from images."""
         matches = len(rows[0])
         count = rows_for(matches, self._detector)
-        places, covariances = recorded(*(filled(each, count) for each in rows), *images)
+        places, covariances = recorded(*(fill_up(each, count) for each in rows), *images)
         return places[:matches], covariances[:matches]
 
 
@@ -181,17 +165,3 @@ def second_of_alike_views(
 def followed(patches0: torch.Tensor, places: torch.Tensor, later: torch.Tensor) -> Refined:
     """`follow_least_squares` of first patches (K, 17, 17) in an image (H, W)."""
     return follow_least_squares(patches0, later_image(later), places)
-
-
-def rows_for(count: int, detector: Detector) -> int:
-    """How many rows `count` values are given: as many as the detector may find, or a few times that, since its limit may
-    have been lowered after it found them."""
-    budget = detector.max_keypoints
-    return budget * max(1, -(-count // budget))
-
-
-def filled(values: torch.Tensor, count: int) -> torch.Tensor:
-    """Values (N, ...) followed by zeros, (count, ...)."""
-    every = values.new_zeros((count, *values.shape[1:]))
-    every[: len(values)] = values
-    return every

@@ -14,6 +14,7 @@ import torch
 
 from subpx_ros.datatypes import Array
 from subpx_ros.refinement.following import follow_points
+from subpx_ros.refinement.patches import FirstPoints
 from subpx_ros.window.bundle import Bundle, Indices, Sightings, WindowCamera, information_root
 from subpx_ros.window.choice import spread_over_image
 
@@ -90,9 +91,8 @@ def _matched(
     there = (torch.from_numpy(each).to(later.device) for each in (keypoints, warps, expected.astype(np.float32)))
     first, warp, places = there
     with torch.inference_mode():
-        found = follow_points(
-            [view.features.image for view in views], torch.from_numpy(anchor), first, warp, later, places
-        )
+        images = [view.features.image for view in views]
+        found = follow_points(FirstPoints(images, torch.from_numpy(anchor), first, warp), later, places)
         pixels, covariance = (each.cpu().numpy().astype(np.float64) for each in found)
     return pixels, covariance
 
