@@ -15,6 +15,7 @@ import torch
 from subpx_ros.datatypes import Array
 from subpx_ros.refinement.following import follow_points
 from subpx_ros.refinement.patches import FirstPoints
+from subpx_ros.refinement.refiner import keypoints_in
 from subpx_ros.window.bundle import Bundle, Indices, Sightings, WindowCamera, information_root
 from subpx_ros.window.choice import spread_over_image
 
@@ -81,18 +82,15 @@ def _matched(
     bundle: Bundle, camera: WindowCamera, views: list[View], point: Indices, expected: Array
 ) -> tuple[Array, Array]:
     """Pixels (M, 2) at which the newest frame shows points (M,), sorted by anchor, and their covariances (M, 2, 2) px^2."""
-    anchor, feature = bundle.points.anchor[point], bundle.points.feature[point]
-    later = views[-1].features.image
-    keypoints = np.zeros((len(point), 2), dtype=np.float32)
-    for number in np.unique(anchor):
-        own = anchor == number
-        keypoints[own] = views[number].features.places[feature[own]]
-    warps = bundle.warps(camera, point).astype(np.float32)
-    there = (torch.from_numpy(each).to(later.device) for each in (keypoints, warps, expected.astype(np.float32)))
-    first, warp, places = there
+    features = [view.features for view in views]
+    later = features[-1].image
+    number, own = (torch.from_numpy(each[point]) for each in (bundle.points.anchor, bundle.points.feature))
+    told = (bundle.warps(camera, point), expected)
+    warps, places = (torch.from_numpy(each.astype(np.float32)).to(later.device) for each in told)
     with torch.inference_mode():
-        images = [view.features.image for view in views]
-        found = follow_points(FirstPoints(images, torch.from_numpy(anchor), first, warp), later, places)
+        first = keypoints_in(features, number, own.to(later.device))
+        points = FirstPoints([each.image for each in features], number, first, warps)
+        found = follow_points(points, later, places)
         pixels, covariance = (each.cpu().numpy().astype(np.float64) for each in found)
     return pixels, covariance
 
